@@ -1,10 +1,18 @@
 //! Networks as data, the engine that runs them, model artifacts, and the answers they give.
+pub mod architectures;
+pub mod artifact;
 pub mod builder;
+pub mod kernels;
 pub mod network;
 pub mod shapes;
+pub mod taggram;
 pub mod tensor;
+pub mod verdict;
 
+pub use artifact::{Answer, Artifact, ArtifactError, ArtifactErrorKind, Description, Storage};
 pub use builder::NetworkBuilder;
 pub use network::{Activation, Input, Network, Node, Op, PoolKind};
 pub use shapes::{Init, NetworkError, NetworkErrorKind, WeightSpec};
+pub use taggram::Taggram;
 pub use tensor::{Tensor, Weights};
+pub use verdict::{Calibration, Decide, Verdict, decide};

@@ -1,0 +1,166 @@
+//! What can be typed. Each flag is defined here once; help is generated from it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use taggram::{Decide, Excerpt};
+
+/// Tells the genre of music, and how it unfolds over time.
+#[derive(Debug, Parser)]
+#[command(version, about, max_term_width = 100, disable_help_subcommand = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Tell the genre of files, and of all audio in folders
+    Classify(Classify),
+    /// Draw the taggram of a file: genre × time, with the spectrogram and the verdict
+    Show(Show),
+    /// Train a model from a recipe
+    Train(Train),
+    /// Measure a model on a dataset under an honest protocol
+    Evaluate(Evaluate),
+}
+
+/// Which model listens, and to what.
+#[derive(Args, Clone, Debug)]
+pub struct Hearing {
+    /// Model: a name (`taggram model list`) or a .safetensors file
+    #[arg(long, value_name = "NAME|FILE", default_value = taggram::DEFAULT_NAME)]
+    pub model: String,
+    /// Part of each song to listen to: full, or middle:SECONDS
+    #[arg(long, value_name = "PART", default_value = "full", value_parser = excerpt)]
+    pub excerpt: Excerpt,
+    /// How the windows of a song agree on its genre
+    #[arg(long, value_enum, default_value_t = DecideBy::Mean)]
+    pub decide: DecideBy,
+}
+
+#[derive(Debug, Args)]
+pub struct Classify {
+    /// Audio files, and folders to search for them
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    #[command(flatten)]
+    pub hearing: Hearing,
+    /// Form of the answer
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// Genres to name for each file [default: 3 in text, all in json and csv]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub top: Option<u16>,
+    /// Files to work on at once [default: one a processor]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub jobs: Option<u16>,
+}
+
+#[derive(Debug, Args)]
+pub struct Show {
+    /// Audio file
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub hearing: Hearing,
+    /// Where to write it; the ending tells the form: .png, .svg, .json or .csv
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct Train {
+    /// Recipe (.toml) that holds every number of the training
+    pub recipe: PathBuf,
+    /// Dataset: a folder of genre folders, a table of paths and labels, or a feature cache
+    #[arg(long, value_name = "DATASET")]
+    pub data: PathBuf,
+    /// Folder for the model, its curves and checkpoints
+    #[arg(long, value_name = "RUN")]
+    pub out: PathBuf,
+    /// Go on from the last checkpoint in RUN
+    #[arg(long)]
+    pub resume: bool,
+    /// Seed to use instead of the recipe's
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Threads to use [default: one a processor]; the weights do not depend on it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub jobs: Option<u16>,
+}
+
+#[derive(Debug, Args)]
+pub struct Evaluate {
+    /// Model: a name or a .safetensors file
+    pub model: String,
+    /// Dataset: a folder of genre folders, a table of paths and labels, or a feature cache
+    #[arg(long, value_name = "DATASET")]
+    pub data: PathBuf,
+    /// Split whose test songs are scored: fault-filtered, strict, all, or valid
+    #[arg(long, value_name = "NAME", default_value = "fault-filtered")]
+    pub split: String,
+    /// Folder for the report
+    #[arg(long, value_name = "REPORT")]
+    pub out: PathBuf,
+}
+
+/// Form of the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Lines for people
+    Text,
+    /// One JSON object a line
+    Json,
+    /// A table
+    Csv,
+}
+
+/// How windows agree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DecideBy {
+    /// Mean of the windows' probabilities
+    Mean,
+    /// Each window votes
+    Majority,
+}
+
+impl From<DecideBy> for Decide {
+    fn from(by: DecideBy) -> Self {
+        match by {
+            DecideBy::Mean => Decide::Mean,
+            DecideBy::Majority => Decide::Majority,
+        }
+    }
+}
+
+/// `full` or `middle:SECONDS`.
+fn excerpt(text: &str) -> Result<Excerpt, String> {
+    if text == "full" {
+        return Ok(Excerpt::Full);
+    }
+    let seconds = text.strip_prefix("middle:").and_then(|s| s.parse::<f64>().ok());
+    match seconds {
+        Some(seconds) if seconds.is_finite() && seconds > 0.0 => Ok(Excerpt::Middle { seconds }),
+        _ => Err("neither `full` nor `middle:SECONDS` with seconds above 0".to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn excerpts() {
+        assert!(matches!(excerpt("full"), Ok(Excerpt::Full)));
+        assert!(matches!(excerpt("middle:7"), Ok(Excerpt::Middle { seconds }) if seconds == 7.0));
+        for wrong in ["", "middle", "middle:", "middle:-1", "middle:nan", "start:3"] {
+            assert!(excerpt(wrong).is_err(), "{wrong} was taken");
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! From the paths that were typed to the files that are meant.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use walkdir::WalkDir;
+
+/// A file to work on, or why something that was asked for cannot be.
+pub type Found = Result<PathBuf, (PathBuf, String)>;
+
+/// Endings that say "audio": such a file in a folder is taken even when its content is not what
+/// the name says, so that the person hears of it.
+const ENDINGS: [&str; 22] = [
+    "wav", "wave", "au", "snd", "aif", "aiff", "aifc", "mp3", "mp2", "flac", "ogg", "oga", "opus",
+    "m4a", "mp4", "m4b", "aac", "adts", "alac", "caf", "rf64", "spx",
+];
+
+/// Every path that is a file, and the audio files below every path that is a folder, in a fixed order.
+/// Links are followed; a loop of links, an unreadable folder or a path that does not exist is an `Err`.
+pub fn find(paths: &[PathBuf]) -> Vec<Found> {
+    let mut found = Vec::new();
+    for path in paths {
+        if !path.is_dir() {
+            found.push(Ok(path.clone()));
+            continue;
+        }
+        for entry in WalkDir::new(path).follow_links(true).sort_by_file_name() {
+            match entry {
+                Ok(entry) if entry.file_type().is_file() && is_audio(entry.path()) => {
+                    found.push(Ok(entry.into_path()));
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    let at = error.path().unwrap_or(path).to_path_buf();
+                    let why = if let Some(ancestor) = error.loop_ancestor() {
+                        format!("a link leads back to {}", ancestor.display())
+                    } else if let Some(io) = error.io_error() {
+                        format!("the folder cannot be read: {io}")
+                    } else {
+                        error.to_string()
+                    };
+                    found.push(Err((at, why)));
+                }
+            }
+        }
+    }
+    found
+}
+
+/// By its name, or by how its content begins.
+fn is_audio(path: &Path) -> bool {
+    let named = path
+        .extension()
+        .and_then(|e| e.to_str())
+        .is_some_and(|e| ENDINGS.contains(&e.to_ascii_lowercase().as_str()));
+    named || begins_like_audio(path)
+}
+
+fn begins_like_audio(path: &Path) -> bool {
+    let mut head = [0u8; 12];
+    let read = std::fs::File::open(path).and_then(|mut f| f.read(&mut head)).unwrap_or(0);
+    if read < head.len() {
+        return false;
+    }
+    let starts = |magic: &[u8]| head.starts_with(magic);
+    starts(b"fLaC")
+        || starts(b"OggS")
+        || starts(b"ID3")
+        || starts(b".snd")
+        || (starts(b"RIFF") && &head[8..] == b"WAVE")
+        || (starts(b"FORM") && head[8..11] == *b"AIF")
+        || (&head[4..8] == b"ftyp" && (&head[8..11] == b"M4A" || &head[8..11] == b"M4B"))
+        || (head[0] == 0xff && (head[1] & 0xe6 == 0xe2 || head[1] & 0xf6 == 0xf0))
+}

@@ -1,0 +1,348 @@
+//! The model file: weights with everything that is needed to use them rightly — recipe,
+//! vocabulary, network, calibration, licence — in one `.safetensors` file.
+//!
+//! The description is JSON under the key `taggram` of the file's metadata; tensors are `F32`
+//! or `F16`. Reading checks everything before anything is run: a file from a stranger can be
+//! wrong, but it cannot surprise.
+
+use std::collections::{BTreeMap, HashMap};
+
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use serde::{Deserialize, Serialize};
+use taggram_features::{FrontEnd, Windows};
+
+use crate::{Network, Tensor, Weights, verdict::Calibration};
+
+/// Newest layout of the description that this version reads and the one it writes.
+pub const FORMAT: u32 = 1;
+
+/// Largest artifact that is read, bytes. VGG16 in `f32` is 67 MB.
+pub const MAX_BYTES: usize = 1 << 30;
+
+/// Why an artifact was refused.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct ArtifactError {
+    /// What kind of trouble it is.
+    pub kind: ArtifactErrorKind,
+    /// One sentence: what was found and what was needed.
+    pub message: String,
+}
+
+/// Kinds of trouble with an artifact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArtifactErrorKind {
+    /// Not a model file, or a damaged one.
+    Malformed,
+    /// A model file of a newer taggram or of a kind that this build does not run.
+    Unsupported,
+    /// Larger than [`MAX_BYTES`].
+    OverLimit,
+}
+
+fn malformed(message: impl Into<String>) -> ArtifactError {
+    ArtifactError { kind: ArtifactErrorKind::Malformed, message: message.into() }
+}
+
+/// Everything about a model but its weights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Description {
+    /// Layout of this description, [`FORMAT`].
+    pub format: u32,
+    /// Short name, as given to `--model`.
+    pub name: String,
+    /// One sentence for people.
+    pub about: String,
+    /// Licence of the weights (SPDX name or the text).
+    pub licence: String,
+    /// The vocabulary: what the outputs mean, in order.
+    pub labels: Vec<String>,
+    /// Whether exactly one label holds (genres) or each on its own (tags).
+    pub answer: Answer,
+    /// How samples become frames.
+    pub front_end: FrontEnd,
+    /// How frames become patches.
+    pub windows: Windows,
+    /// The network.
+    pub network: Network,
+    /// What makes song probabilities honest.
+    #[serde(default)]
+    pub calibration: Calibration,
+    /// The training recipe as it was written, or where the weights come from.
+    #[serde(default)]
+    pub recipe: String,
+    /// Figures measured when the model was made, by name.
+    #[serde(default)]
+    pub metrics: BTreeMap<String, f64>,
+}
+
+/// How the outputs of a network are to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// Logits over exclusive genres: softmax.
+    Genres,
+    /// Independent probabilities of tags, already 0…1.
+    Tags,
+}
+
+/// A description with its weights.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Artifact {
+    /// Everything but the weights.
+    pub description: Description,
+    /// Parameters by name.
+    pub weights: Weights,
+}
+
+/// How weights are stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Storage {
+    /// 4 bytes a weight.
+    #[default]
+    F32,
+    /// 2 bytes a weight, 11 significant bits: half the size for a relative error below 1/2048.
+    F16,
+}
+
+impl Artifact {
+    /// Reads and checks an artifact.
+    ///
+    /// # Errors
+    /// When the bytes are no model file, or the description, the network and the weights do not fit together.
+    pub fn read(bytes: &[u8]) -> Result<Self, ArtifactError> {
+        if bytes.len() > MAX_BYTES {
+            return Err(ArtifactError {
+                kind: ArtifactErrorKind::OverLimit,
+                message: format!(
+                    "the model is {} bytes, more than the {MAX_BYTES} that are read",
+                    bytes.len()
+                ),
+            });
+        }
+        let (_, header) = SafeTensors::read_metadata(bytes)
+            .map_err(|e| malformed(format!("not a safetensors model file ({e})")))?;
+        let text = header.metadata().as_ref().and_then(|m| m.get("taggram")).ok_or_else(|| {
+            malformed("a safetensors file without the taggram description: not made by `taggram`")
+        })?;
+        let format = serde_json::from_str::<serde_json::Value>(text)
+            .ok()
+            .and_then(|v| v.get("format").and_then(serde_json::Value::as_u64));
+        if let Some(found) = format.filter(|&f| f > u64::from(FORMAT)) {
+            return Err(ArtifactError {
+                kind: ArtifactErrorKind::Unsupported,
+                message: format!(
+                    "the model has format {found}; this taggram reads up to {FORMAT}: a newer taggram made it"
+                ),
+            });
+        }
+        let description: Description = serde_json::from_str(text)
+            .map_err(|e| malformed(format!("the model's description is damaged: {e}")))?;
+        let tensors = SafeTensors::deserialize(bytes)
+            .map_err(|e| malformed(format!("the model's tensors are damaged: {e}")))?;
+        let mut weights = Weights::new();
+        for (name, view) in tensors.iter() {
+            weights.insert(name.to_string(), tensor_of(name, &view)?);
+        }
+        let artifact = Self { description, weights };
+        artifact.check()?;
+        Ok(artifact)
+    }
+
+    /// The bytes of the model file; the same artifact always gives the same bytes.
+    ///
+    /// # Errors
+    /// When the artifact does not fit together, so that what is written can be read.
+    pub fn write(&self, storage: Storage) -> Result<Vec<u8>, ArtifactError> {
+        self.check()?;
+        let text = serde_json::to_string(&self.description)
+            .map_err(|e| malformed(format!("the description cannot be written: {e}")))?;
+        let bytes: Vec<(&String, &Tensor, Vec<u8>)> =
+            self.weights.iter().map(|(n, t)| (n, t, encode(&t.data, storage))).collect();
+        let dtype = match storage {
+            Storage::F32 => Dtype::F32,
+            Storage::F16 => Dtype::F16,
+        };
+        let mut views = Vec::with_capacity(bytes.len());
+        for (name, tensor, data) in &bytes {
+            let view = TensorView::new(dtype, tensor.shape.clone(), data)
+                .map_err(|e| malformed(format!("tensor {name} cannot be written: {e}")))?;
+            views.push((name.as_str(), view));
+        }
+        let metadata = HashMap::from([("taggram".to_string(), text)]);
+        safetensors::serialize(views, Some(metadata))
+            .map_err(|e| malformed(format!("the model cannot be written: {e}")))
+    }
+
+    /// Holds description, network and weights against each other.
+    fn check(&self) -> Result<(), ArtifactError> {
+        let d = &self.description;
+        if d.labels.is_empty() || d.labels.len() > 10_000 {
+            return Err(malformed(format!("{} labels; 1 to 10000 are possible", d.labels.len())));
+        }
+        if !(d.calibration.temperature.is_finite() && d.calibration.temperature > 0.0) {
+            return Err(malformed(format!(
+                "the temperature is {}; it must be above 0",
+                d.calibration.temperature
+            )));
+        }
+        d.front_end.check().map_err(|e| malformed(e.to_string()))?;
+        let shapes = d.network.shapes().map_err(|e| malformed(e.to_string()))?;
+        d.network.check_weights(&self.weights).map_err(|e| malformed(e.to_string()))?;
+        let output = d.network.outputs.first().and_then(|name| shapes.get(name));
+        if output != Some(&vec![d.labels.len()]) {
+            return Err(malformed(format!(
+                "the network answers {output:?} but there are {} labels",
+                d.labels.len()
+            )));
+        }
+        if let Some((name, tensor)) =
+            self.weights.iter().find(|(_, t)| t.data.iter().any(|v| !v.is_finite()))
+        {
+            let at = tensor.data.iter().position(|v| !v.is_finite());
+            return Err(malformed(format!(
+                "weight {name} holds a value that is no number, at {at:?}"
+            )));
+        }
+        Ok(())
+    }
+}
+
+fn tensor_of(name: &str, view: &TensorView<'_>) -> Result<Tensor, ArtifactError> {
+    let data = view.data();
+    let values = match view.dtype() {
+        Dtype::F32 => {
+            data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+        }
+        Dtype::F16 => {
+            data.chunks_exact(2).map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
+        }
+        other => {
+            return Err(ArtifactError {
+                kind: ArtifactErrorKind::Unsupported,
+                message: format!("weight {name} is stored as {other:?}; F32 and F16 are read"),
+            });
+        }
+    };
+    Ok(Tensor::new(view.shape(), values))
+}
+
+fn encode(values: &[f32], storage: Storage) -> Vec<u8> {
+    match storage {
+        Storage::F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        Storage::F16 => values.iter().flat_map(|&v| half::f16::from_f32(v).to_le_bytes()).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::architectures::{Architecture, Compact, Heads};
+    use taggram_features::{Map, Normalise, Resampling, Scale};
+
+    fn artifact() -> Artifact {
+        let sizes = Compact { stem: 4, blocks: vec![4], columns: 4, embedding: 4, dropout: 0.1 };
+        let heads = Heads { classes: 2, auxiliary: Vec::new() };
+        let network = Architecture::Compact(sizes).build([1, 8, 16], &heads);
+        let weights = network
+            .weight_specs()
+            .unwrap()
+            .into_iter()
+            .map(|spec| {
+                let len: usize = spec.shape.iter().product();
+                let data = (0..len).map(|i| 0.25 + (i % 7) as f32 / 8.0).collect();
+                (spec.name, Tensor::new(spec.shape, data))
+            })
+            .collect();
+        let description = Description {
+            format: FORMAT,
+            name: "tiny".into(),
+            about: "A test.".into(),
+            licence: "CC0-1.0".into(),
+            labels: vec!["blues".into(), "rock".into()],
+            answer: Answer::Genres,
+            front_end: FrontEnd {
+                sample_rate: 22_050,
+                resampling: Resampling::SoxrHq,
+                n_fft: 512,
+                hop: 256,
+                map: Map::Mel { bands: 16, scale: Scale::Decibel },
+            },
+            windows: Windows {
+                frames: 8,
+                hop: 4,
+                normalise: Normalise::PatchZScore { top_db: 80.0 },
+            },
+            network,
+            calibration: Calibration { temperature: 0.8 },
+            recipe: "seed = 1".into(),
+            metrics: BTreeMap::from([("accuracy".into(), 0.5)]),
+        };
+        Artifact { description, weights }
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_always_the_same_bytes() {
+        let artifact = artifact();
+        let bytes = artifact.write(Storage::F32).unwrap();
+        assert_eq!(bytes, artifact.write(Storage::F32).unwrap());
+        assert_eq!(Artifact::read(&bytes).unwrap(), artifact);
+    }
+
+    #[test]
+    fn half_precision_is_half_the_weights() {
+        let artifact = artifact();
+        let full = artifact.write(Storage::F32).unwrap().len();
+        let half = artifact.write(Storage::F16).unwrap();
+        let weights: usize = artifact.weights.values().map(Tensor::len).sum();
+        // The header may differ by a few bytes of offsets and padding.
+        assert!(full.abs_diff(half.len() + 2 * weights) < 64, "{full} and {}", half.len());
+        assert_eq!(Artifact::read(&half).unwrap(), artifact, "these weights are exact in f16");
+    }
+
+    #[test]
+    fn wrong_files_are_refused_with_a_sentence() {
+        let good = artifact();
+        let bytes = good.write(Storage::F32).unwrap();
+        let mut missing = good.clone();
+        missing.weights.remove("logits.bias");
+        let mut wrong_labels = good.clone();
+        wrong_labels.description.labels.push("jazz".into());
+        let mut infinite = good.clone();
+        infinite.weights.get_mut("stem.weight").unwrap().data[3] = f32::INFINITY;
+        for (artifact, says) in
+            [(&missing, "logits.bias"), (&wrong_labels, "3 labels"), (&infinite, "stem.weight")]
+        {
+            let error = artifact.write(Storage::F32).unwrap_err();
+            assert!(error.message.contains(says), "{error} does not name {says}");
+        }
+        for cut in [0, 7, 8, 100, bytes.len() / 2, bytes.len() - 1] {
+            let error = Artifact::read(&bytes[..cut]).unwrap_err();
+            assert_eq!(error.kind, ArtifactErrorKind::Malformed);
+        }
+    }
+
+    #[test]
+    fn a_newer_format_is_named_as_such() {
+        let mut artifact = artifact();
+        artifact.description.format = FORMAT + 1;
+        let bytes = artifact.write(Storage::F32).unwrap();
+        assert_eq!(Artifact::read(&bytes).unwrap_err().kind, ArtifactErrorKind::Unsupported);
+    }
+
+    #[test]
+    fn damaged_bytes_never_panic() {
+        let bytes = artifact().write(Storage::F32).unwrap();
+        let mut state = 1u32;
+        for _ in 0..2000 {
+            let mut damaged = bytes.clone();
+            for _ in 0..4 {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let at = state as usize % damaged.len().min(6000);
+                damaged[at] = (state >> 24) as u8;
+            }
+            let _ = Artifact::read(&damaged);
+        }
+    }
+}

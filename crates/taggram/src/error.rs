@@ -1,0 +1,54 @@
+//! The one error of the facade: what went wrong, in a sentence, and of which kind it is.
+
+use std::path::PathBuf;
+
+/// Why a song got no answer.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    /// What kind of trouble: what a program decides on.
+    pub kind: ErrorKind,
+    /// One sentence with the evidence: what a person reads.
+    pub message: String,
+}
+
+/// Kinds of trouble.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The file or stream could not be read at all.
+    Unreadable,
+    /// The bytes are not the audio (or model) that they claim to be.
+    Malformed,
+    /// Sound, but in a form that is not read here.
+    Unsupported,
+    /// No samples, or fewer than an answer needs.
+    TooShort,
+    /// Longer or larger than the limits of this call.
+    OverLimit,
+    /// No model of that name, or its file is missing.
+    NoModel,
+    /// A mistake of this program.
+    Bug,
+}
+
+impl Error {
+    /// An error of `kind` with the sentence for people.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+
+    pub(crate) fn unreadable(path: &PathBuf, error: &std::io::Error) -> Self {
+        Self::new(ErrorKind::Unreadable, format!("{} cannot be read: {error}", path.display()))
+    }
+}
+
+impl From<taggram_features::FeatureError> for Error {
+    fn from(e: taggram_features::FeatureError) -> Self {
+        use taggram_features::error::Kind;
+        let kind = match e.kind {
+            Kind::Malformed => ErrorKind::Malformed,
+            _ => ErrorKind::Unsupported,
+        };
+        Self::new(kind, e.to_string())
+    }
+}

@@ -1,0 +1,60 @@
+//! The whole program in one page: a song in, its genre out.
+
+use std::time::Instant;
+
+use taggram_audio::{Excerpt, Limits, MonoStream, Source};
+use taggram_model::{Decide, Taggram, Verdict, decide};
+
+use crate::{Error, ErrorKind, Listener, Model};
+
+/// How to listen.
+#[derive(Clone, Debug, Default)]
+pub struct Listen {
+    /// Which part of the song.
+    pub excerpt: Excerpt,
+    /// How patches agree on one answer.
+    pub decide: Decide,
+    /// What may be asked of this machine by the file.
+    pub limits: Limits,
+    /// Keep the feature map too, for a picture.
+    pub keep_map: bool,
+}
+
+/// What was heard.
+#[derive(Clone, Debug)]
+pub struct Heard {
+    /// The answer.
+    pub verdict: Verdict,
+    /// How it unfolds.
+    pub taggram: Taggram,
+    /// Seconds of audio that were listened to.
+    pub duration_s: f64,
+    /// What a person should know: silence, padding, damaged frames.
+    pub warnings: Vec<String>,
+    /// Time from opening to answer, milliseconds.
+    pub elapsed_ms: f64,
+    /// The feature map when it was asked for, `[channel, time, band]`: thinned out evenly to at
+    /// most 4096 columns, whatever the length of the song.
+    pub map: Option<taggram_features::FeatureMap>,
+}
+
+/// bytes → samples → frames → patches → taggram → verdict.
+///
+/// # Errors
+/// When there is no audio in `source`, or none that the limits allow.
+pub fn listen(model: &Model, source: Source, how: &Listen) -> Result<Heard, Error> {
+    let start = Instant::now();
+    let mut samples = MonoStream::open(source, model.sample_rate(), &how.excerpt, &how.limits)?;
+    let mut listener = Listener::new(model, how.keep_map)?;
+    while let Some(block) = samples.next_block()? {
+        listener.hear(block)?;
+    }
+    let duration_s = samples.duration_s();
+    let (taggram, map, mut warnings) = listener.finish()?;
+    warnings.splice(0..0, samples.warnings().iter().cloned());
+    let verdict = decide(&taggram, how.decide, model.calibration()).ok_or_else(|| {
+        Error::new(ErrorKind::TooShort, "there is no audio in it: 0 samples were decoded")
+    })?;
+    let elapsed_ms = start.elapsed().as_secs_f64() * 1e3;
+    Ok(Heard { verdict, taggram, duration_s, warnings, elapsed_ms, map })
+}

@@ -1,0 +1,76 @@
+//! Where models come from: the one compiled in, the user's model folder, a file.
+
+use std::path::{Path, PathBuf};
+
+use crate::{Error, ErrorKind, Model};
+
+/// The model that is compiled into the program, as the bytes of its file.
+pub const DEFAULT_MODEL: &[u8] = include_bytes!("../models/default.safetensors");
+
+/// Name of the model that is compiled in.
+pub const DEFAULT_NAME: &str = "default";
+
+/// Loads a model: `default`, a name in the model folder, or the path of a `.safetensors` file.
+///
+/// # Errors
+/// [`ErrorKind::NoModel`] when there is none of that name, with what there is.
+pub fn model(name: &str) -> Result<Model, Error> {
+    if name == DEFAULT_NAME {
+        return Model::from_bytes(DEFAULT_MODEL);
+    }
+    let path = find(name)?;
+    let bytes = std::fs::read(&path).map_err(|e| Error::unreadable(&path, &e))?;
+    Model::from_bytes(&bytes)
+        .map_err(|e| Error::new(e.kind, format!("{}: {}", path.display(), e.message)))
+}
+
+/// The folder of installed models: `$TAGGRAM_MODELS`, else `taggram/models` in the user's data folder.
+pub fn model_folder() -> Option<PathBuf> {
+    if let Some(folder) = std::env::var_os("TAGGRAM_MODELS") {
+        return Some(folder.into());
+    }
+    let data = std::env::var_os("XDG_DATA_HOME")
+        .or_else(|| std::env::var_os("LOCALAPPDATA"))
+        .map(PathBuf::from)
+        .or_else(|| std::env::home_dir().map(|home| home.join(".local").join("share")))?;
+    Some(data.join("taggram").join("models"))
+}
+
+/// Names of the models that can be used: the built-in one, then those in the model folder, sorted.
+pub fn installed() -> Vec<String> {
+    let mut names: Vec<String> = model_folder()
+        .and_then(|folder| std::fs::read_dir(folder).ok())
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            let path = entry.path();
+            let is_model = path.extension().is_some_and(|e| e == "safetensors");
+            is_model.then(|| path.file_stem().map(|s| s.to_string_lossy().into_owned())).flatten()
+        })
+        .collect();
+    names.sort();
+    names.insert(0, DEFAULT_NAME.to_string());
+    names
+}
+
+fn find(name: &str) -> Result<PathBuf, Error> {
+    let as_path = Path::new(name);
+    if as_path.is_file() {
+        return Ok(as_path.to_path_buf());
+    }
+    let is_plain = !name.is_empty()
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+        && !name.starts_with('.');
+    let installed_path = model_folder().map(|f| f.join(format!("{name}.safetensors")));
+    match installed_path {
+        Some(path) if is_plain && path.is_file() => Ok(path),
+        _ => Err(Error::new(
+            ErrorKind::NoModel,
+            format!(
+                "there is no model \"{name}\": no file of that name, and the installed models are {}",
+                installed().join(", ")
+            ),
+        )),
+    }
+}
