@@ -42,7 +42,7 @@ pub(crate) fn number(value: f64, step: f64) -> String {
     if value != 0.0 && !(1e-4..1e7).contains(&value.abs()) {
         return format!("{value:.1e}");
     }
-    let decimals = if step > 0.0 { (-step.log10() + 1e-9).ceil().clamp(0.0, 6.0) } else { 2.0 };
+    let decimals = if step > 0.0 { (-step.log10() - 1e-9).ceil().clamp(0.0, 6.0) } else { 2.0 };
     let text = format!("{value:.*}", decimals as usize);
     if text.trim_start_matches('-').chars().all(|c| c == '0' || c == '.') {
         return text.trim_start_matches('-').to_owned();

@@ -32,10 +32,10 @@ impl Colour {
         0.2126 * linear(self.0) + 0.7152 * linear(self.1) + 0.0722 * linear(self.2)
     }
 
-    /// Black or white, whichever reads better on this colour.
+    /// Near-black or white, whichever reads better on this colour.
     pub(crate) fn ink(self) -> Self {
-        // Equal WCAG contrast against black and white lies at luminance 0.179.
-        if self.luminance() > 0.179 { Self::hex(0x14181d) } else { Self::hex(0xffffff) }
+        // WCAG contrast against this near-black and against white is equal at luminance 0.199.
+        if self.luminance() > 0.199 { Self::hex(0x14181d) } else { Self::hex(0xffffff) }
     }
 }
 
