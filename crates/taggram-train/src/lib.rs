@@ -1,1 +1,7 @@
-//! Placeholder
+//! Datasets, training and evaluation: everything that teaches a network or a classifier, and
+//! everything that says how good it is. Nothing that only listens needs this crate.
+pub mod dataset;
+pub mod error;
+pub mod grad;
+pub mod npy;
+pub mod rng;

@@ -1,0 +1,144 @@
+//! Teachers: vectors of published models that a student may learn to predict — for train songs only.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+
+use super::error::{ErrorKind, Result, fault};
+use super::{Dataset, Split};
+
+/// One vector a song from another model: the mean over patches of its taggram, or its features.
+#[derive(Clone, Debug)]
+pub struct Teacher {
+    path: PathBuf,
+    width: usize,
+    vectors: BTreeMap<String, Vec<f32>>,
+}
+
+/// Targets for train songs and nobody else.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SoftTargets {
+    /// Values a target.
+    pub width: usize,
+    /// Taken off each value before dividing; zeros when the values were left as they are.
+    pub mean: Vec<f32>,
+    /// Each value was divided by this; ones when the values were left as they are.
+    pub deviation: Vec<f32>,
+    targets: HashMap<String, Vec<f32>>,
+}
+
+impl SoftTargets {
+    /// The target of a track, `[value]`; none for a song that the teacher does not know or
+    /// that is not in the train side.
+    pub fn get(&self, id: &str) -> Option<&[f32]> {
+        self.targets.get(id).map(Vec::as_slice)
+    }
+
+    /// Number of songs with a target.
+    pub fn len(&self) -> usize {
+        self.targets.len()
+    }
+
+    /// Whether no song has a target.
+    pub fn is_empty(&self) -> bool {
+        self.targets.is_empty()
+    }
+}
+
+impl Teacher {
+    /// Opens vectors (`.npy` beside `_tracks.txt`) or taggrams (`.npy` beside `_rows.txt`, or a
+    /// folder of them), of which the mean over patches is taken.
+    ///
+    /// # Errors
+    /// A path that is neither.
+    pub fn open(path: &Path) -> Result<Self> {
+        let dataset = Dataset::open(path)?;
+        let mut vectors = BTreeMap::new();
+        for track in &dataset.tracks {
+            let vector = if dataset.feature_names().is_empty() {
+                dataset.patches(track)?.mean()
+            } else {
+                dataset.features(track)?.iter().map(|&v| v as f32).collect()
+            };
+            vectors.insert(track.id.clone(), vector);
+        }
+        let width = vectors.values().next().map_or(0, Vec::len);
+        Ok(Self { path: path.to_path_buf(), width, vectors })
+    }
+
+    /// Values a vector.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Targets as they are (probabilities of tags), for the train songs of `split` only.
+    ///
+    /// # Errors
+    /// When no train song is known to the teacher.
+    pub fn probabilities(&self, dataset: &Dataset, split: &Split) -> Result<SoftTargets> {
+        self.targets(dataset, split, vec![0.0; self.width], vec![1.0; self.width])
+    }
+
+    /// Targets with mean 0 and deviation 1 over the train songs, for those songs only. A value
+    /// that never changes is left at 0.
+    ///
+    /// # Errors
+    /// When no train song is known to the teacher.
+    pub fn standardised(&self, dataset: &Dataset, split: &Split) -> Result<SoftTargets> {
+        let known: Vec<&Vec<f32>> = learnable(dataset, split)
+            .into_iter()
+            .filter_map(|t| self.vectors.get(&dataset.tracks[t].song))
+            .collect();
+        let n = known.len().max(1) as f64;
+        let (mut mean, mut deviation) = (vec![0f32; self.width], vec![1f32; self.width]);
+        for i in 0..self.width {
+            let m = known.iter().map(|v| f64::from(v[i])).sum::<f64>() / n;
+            let var = known.iter().map(|v| (f64::from(v[i]) - m).powi(2)).sum::<f64>() / n;
+            mean[i] = m as f32;
+            deviation[i] = if var > 1e-18 { var.sqrt() as f32 } else { 1.0 };
+        }
+        self.targets(dataset, split, mean, deviation)
+    }
+
+    fn targets(
+        &self,
+        dataset: &Dataset,
+        split: &Split,
+        mean: Vec<f32>,
+        deviation: Vec<f32>,
+    ) -> Result<SoftTargets> {
+        let mut targets = HashMap::new();
+        for t in learnable(dataset, split) {
+            let track = &dataset.tracks[t];
+            if let Some(vector) = self.vectors.get(&track.song) {
+                let scaled =
+                    vector.iter().zip(mean.iter().zip(&deviation)).map(|(v, (m, d))| (v - m) / d);
+                targets.insert(track.id.clone(), scaled.collect());
+            }
+        }
+        if targets.is_empty() {
+            return Err(fault(
+                &self.path,
+                ErrorKind::TooShort,
+                format!(
+                    "the teacher knows none of the {} train songs of `{}`",
+                    split.train.len(),
+                    split.name
+                ),
+            ));
+        }
+        Ok(SoftTargets { width: self.width, mean, deviation, targets })
+    }
+}
+
+/// Train songs that share no song with the other sides: the guard that keeps a teacher's
+/// knowledge of a test song out, whatever the split says.
+fn learnable(dataset: &Dataset, split: &Split) -> BTreeSet<usize> {
+    let held_out: BTreeSet<&str> =
+        split.valid.iter().chain(&split.test).map(|&t| dataset.tracks[t].song.as_str()).collect();
+    split
+        .train
+        .iter()
+        .copied()
+        .filter(|&t| !held_out.contains(dataset.tracks[t].song.as_str()))
+        .collect()
+}
