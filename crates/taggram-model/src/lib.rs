@@ -2,6 +2,7 @@
 pub mod architectures;
 pub mod artifact;
 pub mod builder;
+pub mod engine;
 pub mod kernels;
 pub mod network;
 pub mod shapes;
@@ -11,6 +12,7 @@ pub mod verdict;
 
 pub use artifact::{Answer, Artifact, ArtifactError, ArtifactErrorKind, Description, Storage};
 pub use builder::NetworkBuilder;
+pub use engine::Engine;
 pub use network::{Activation, Input, Network, Node, Op, PoolKind};
 pub use shapes::{Init, NetworkError, NetworkErrorKind, WeightSpec};
 pub use taggram::Taggram;

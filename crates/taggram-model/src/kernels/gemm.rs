@@ -553,4 +553,4 @@ impl Tile {
 
 #[cfg(test)]
 #[path = "gemm_tests.rs"]
-pub(super) mod tests;
+pub(crate) mod tests;
