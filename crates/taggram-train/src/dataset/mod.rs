@@ -4,8 +4,10 @@
 //! cache, published taggrams or a table of features; everything after it (splits, teachers,
 //! evaluation) only sees tracks with a genre, an artist and a place to fetch their data from.
 
+mod audio;
 pub mod cache;
 pub mod error;
+pub mod extract;
 mod open;
 pub mod patches;
 pub mod split;
@@ -20,6 +22,7 @@ use taggram_features::{FeatureMap, FrontEnd};
 use cache::Cache;
 use error::fault;
 pub use error::{DatasetError, ErrorKind, Result};
+pub use extract::{ExtractOptions, Extracted, extract_cache};
 pub use open::Companions;
 pub use patches::Patches;
 use patches::{PatchRange, PatchStore};
@@ -172,6 +175,7 @@ impl Dataset {
     pub fn feature_map(&self, track: &Track, front_end: &FrontEnd) -> Result<FeatureMap> {
         match (&track.source, &self.store) {
             (TrackSource::CacheRow(row), Store::Cache(cache)) => cache.map(*row, front_end),
+            (TrackSource::Audio(path), _) => audio::feature_map(path, front_end, None),
             _ => Err(self.no_data(track, "audio and no cached feature map")),
         }
     }

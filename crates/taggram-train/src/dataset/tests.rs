@@ -26,7 +26,7 @@ fn write_npy(path: &Path, dtype: DType, shape: &[usize], values: &[f32]) {
 }
 
 /// `genres` × `each` tracks as a two-column feature table, five songs an artist, with splits.
-fn toy(folder: &Path, genres: &[&str], each: usize) -> Dataset {
+pub(crate) fn toy(folder: &Path, genres: &[&str], each: usize) -> Dataset {
     let mut table = String::from("filename,loud,bright,label\n");
     let mut artists = String::from("track,artist,title\n");
     let mut sides = [String::new(), String::new(), String::new()];
@@ -249,4 +249,81 @@ fn gtzan_taggrams_and_tables_open() {
         let list = fs::read_to_string(root.join("splits/fault_filtered_train.txt")).unwrap();
         list.lines().filter(|id| audio.index_of(id).is_some()).count()
     });
+}
+
+/// A tone of `seconds` at `rate` Hz as a 16-bit WAV file.
+pub(crate) fn wav(path: &Path, rate: u32, samples: &[f32]) {
+    let mut b = b"RIFF".to_vec();
+    b.extend((36 + samples.len() as u32 * 2).to_le_bytes());
+    b.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
+    b.extend(rate.to_le_bytes());
+    b.extend((rate * 2).to_le_bytes());
+    b.extend(b"\x02\0\x10\0data");
+    b.extend((samples.len() as u32 * 2).to_le_bytes());
+    for s in samples {
+        b.extend(((s.clamp(-1.0, 1.0) * 32767.0).round() as i16).to_le_bytes());
+    }
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, b).unwrap();
+}
+
+fn tone(rate: u32, seconds: f64, hz: f64) -> Vec<f32> {
+    let n = (f64::from(rate) * seconds) as usize;
+    (0..n).map(|i| (0.5 * (std::f64::consts::TAU * hz * i as f64 / f64::from(rate)).sin()) as f32).collect()
+}
+
+#[test]
+fn extraction_writes_a_cache_that_opens_and_agrees() {
+    let folder = tempfile::tempdir().unwrap();
+    for (file, seconds, hz) in [("jazz/a.wav", 2.0, 440.0), ("rock/b.wav", 1.0, 220.0), ("rock/c.wav", 1.5, 880.0)] {
+        wav(&folder.path().join("in").join(file), 22_050, &tone(22_050, seconds, hz));
+    }
+    fs::write(folder.path().join("in/rock/broken.wav"), b"no audio").unwrap();
+    let audio = Dataset::open(&folder.path().join("in")).unwrap();
+    let front_end = FrontEnd {
+        sample_rate: 22_050,
+        resampling: Default::default(),
+        n_fft: 1024,
+        hop: 512,
+        map: taggram_features::Map::Mel { bands: 40, scale: taggram_features::Scale::Decibel },
+    };
+    let out = folder.path().join("out");
+    let options = ExtractOptions { middle_s: None, jobs: 2 };
+    let made = extract_cache(&audio, &front_end, &out, options, &|_| ()).unwrap();
+    assert_eq!((made.ids.len(), made.failed.len()), (3, 1));
+    assert!(made.failed[0].1.to_string().contains("broken.wav"), "{}", made.failed[0].1);
+    let cache = Dataset::open(&out).unwrap();
+    assert_eq!(cache.genres, ["jazz", "rock"]);
+    for track in &cache.tracks {
+        let original = &audio.tracks[audio.index_of(&track.id).unwrap()];
+        let a = audio.feature_map(original, &front_end).unwrap();
+        let b = cache.feature_map(track, &front_end).unwrap();
+        assert_eq!((a.frames, a.bands), (b.frames, b.bands), "{}", track.id);
+        let worst = a.data.iter().zip(&b.data).fold(0f32, |w, (x, y)| w.max((x - y).abs()));
+        assert!(worst <= 0.05, "{}: {worst} dB", track.id);
+    }
+    let left: Vec<_> = fs::read_dir(&out).unwrap().flatten().map(|e| e.file_name()).collect();
+    assert_eq!(left.len(), 3, "{left:?}");
+}
+
+#[test]
+fn gtzan_audio_gives_the_rows_of_the_mel_array() {
+    let Some(root) = real("") else { return };
+    let (audio, mel) = (Dataset::open(&root.join("audio")).unwrap(), Dataset::open(&root).unwrap());
+    let cached = &mel.cache().unwrap().recipe().front_end;
+    let fine = FrontEnd { hop: 512, ..cached.clone() };
+    for id in ["blues.00000", "metal.00005"] {
+        let a = audio.feature_map(&audio.tracks[audio.index_of(id).unwrap()], &fine).unwrap();
+        let b = mel.feature_map(&mel.tracks[mel.index_of(id).unwrap()], cached).unwrap();
+        let top = a.data.iter().fold(f32::MIN, |m, &v| m.max(v));
+        let (mut sum, mut n) = (0f64, 0);
+        for j in 0..b.frames {
+            let t = ((j as f64 + 0.5) / b.frames as f64 * (a.frames - 1) as f64) as usize;
+            for (x, y) in a.frame(0, t).iter().zip(b.frame(0, j)) {
+                sum += f64::from((x - top).max(-80.0) - y).abs();
+                n += 1;
+            }
+        }
+        assert!(sum / f64::from(n) < 0.1, "{id}: mean error {} dB", sum / f64::from(n));
+    }
 }
