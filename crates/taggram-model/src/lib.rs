@@ -2,9 +2,12 @@
 pub mod architectures;
 pub mod artifact;
 pub mod builder;
+pub mod classifier;
 pub mod engine;
 pub mod kernels;
+pub mod musicnn;
 pub mod network;
+pub mod onnx;
 pub mod shapes;
 pub mod taggram;
 pub mod tensor;

@@ -47,7 +47,8 @@ impl NetworkError {
         Self { place: place.into(), kind: NetworkErrorKind::Malformed, message: message.into() }
     }
 
-    fn over_limit(place: impl Into<String>, message: impl Into<String>) -> Self {
+    /// A size too large, found at `place`.
+    pub(crate) fn over_limit(place: impl Into<String>, message: impl Into<String>) -> Self {
         Self { place: place.into(), kind: NetworkErrorKind::OverLimit, message: message.into() }
     }
 }

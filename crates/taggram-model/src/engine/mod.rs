@@ -173,4 +173,4 @@ fn run_piece(plan: &Plan, inputs: &[&[f32]], count: usize, scratch: &mut Scratch
 
 #[cfg(test)]
 #[path = "tests.rs"]
-mod tests;
+pub(crate) mod tests;

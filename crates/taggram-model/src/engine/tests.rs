@@ -6,7 +6,7 @@ use crate::kernels::gemm::tests::noise;
 use crate::network::{Activation, Node, Op, PoolKind};
 
 /// Weights at random, variances positive.
-fn random_weights(network: &Network) -> Weights {
+pub(crate) fn random_weights(network: &Network) -> Weights {
     let fill = |(i, spec): (usize, crate::shapes::WeightSpec)| {
         let fan = spec.shape[1..].iter().product::<usize>() as f32;
         let mut data = noise(spec.shape.iter().product(), 100 + i as u64);

@@ -29,6 +29,7 @@ pub mod elementwise;
 pub mod gemm;
 pub mod recurrent;
 mod simd;
+mod tile;
 
 pub use conv::{Conv, ConvShape, Workspace};
 pub use gemm::{Epilogue, PackedLeft, PackedRight};

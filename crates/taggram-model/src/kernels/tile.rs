@@ -1,0 +1,196 @@
+//! The register tile: the only place where products are computed.
+
+use super::Isa;
+use super::simd::{self, Simd};
+
+/// Most values of a tile, over all instruction sets.
+const TILE_MAX: usize = Isa::Avx512.tile_rows() * Isa::Avx512.tile_columns();
+
+/// One register tile: pointers into packed and plain data, as the two products set them.
+pub(super) struct Tile {
+    pub k: usize,
+    pub a: *const f32,
+    pub a_row: usize,
+    pub a_step: usize,
+    pub b: *const f32,
+    pub b_step: usize,
+    pub bias: *const f32,
+    /// Null when there is no scale and shift.
+    pub scale: *const f32,
+    pub shift: *const f32,
+    pub relu: bool,
+    /// Whether bias, scale and shift run along rows rather than columns.
+    pub per_row: bool,
+}
+
+impl Tile {
+    /// Computes `height × width` results and stores the first `valid` columns in `c`.
+    ///
+    /// # Safety
+    /// `a` and `b` must be readable for `k` steps, the epilogue for `height` or `width`
+    /// values; the machine must have `isa`; `width` must be one to three vectors.
+    #[inline]
+    pub unsafe fn write(
+        &self,
+        isa: Isa,
+        height: usize,
+        width: usize,
+        c: &mut [f32],
+        c_row: usize,
+        valid: usize,
+    ) {
+        debug_assert!(c.len() >= (height - 1) * c_row + valid);
+        if valid == width {
+            // SAFETY: every row of `c` holds `width` values, as the callers' length check
+            // of the whole matrix gives.
+            unsafe { self.run(isa, height, width / isa.lanes(), c.as_mut_ptr(), c_row) };
+        } else {
+            let mut whole = [0.0f32; TILE_MAX];
+            // SAFETY: `whole` holds any tile.
+            unsafe { self.run(isa, height, width / isa.lanes(), whole.as_mut_ptr(), width) };
+            for (row, from) in whole.chunks_exact(width).take(height).enumerate() {
+                c[row * c_row..row * c_row + valid].copy_from_slice(&from[..valid]);
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`Tile::write`]; `c` must be writable for `height` rows of `vectors` vectors.
+    unsafe fn run(&self, isa: Isa, height: usize, vectors: usize, c: *mut f32, c_row: usize) {
+        // SAFETY: passed on; each arm runs only with its instruction set.
+        unsafe {
+            match isa {
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512 => match vectors {
+                    1 => self.rows_avx512::<1>(height, c, c_row),
+                    2 => self.rows_avx512::<2>(height, c, c_row),
+                    _ => self.rows_avx512::<3>(height, c, c_row),
+                },
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx2 => match vectors {
+                    1 => self.rows_avx2::<1>(height, c, c_row),
+                    2 => self.rows_avx2::<2>(height, c, c_row),
+                    _ => self.rows_avx2::<3>(height, c, c_row),
+                },
+                _ => match vectors {
+                    1 => self.rows_portable::<1>(height, c, c_row),
+                    2 => self.rows_portable::<2>(height, c, c_row),
+                    _ => self.rows_portable::<3>(height, c, c_row),
+                },
+            }
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    unsafe fn rows_avx512<const N: usize>(&self, height: usize, c: *mut f32, c_row: usize) {
+        type S = simd::Avx512;
+        // SAFETY: passed on.
+        unsafe {
+            match height {
+                1 => self.compute::<S, 1, N, 4>(c, c_row),
+                2 => self.compute::<S, 2, N, 2>(c, c_row),
+                3 => self.compute::<S, 3, N, 1>(c, c_row),
+                4 => self.compute::<S, 4, N, 1>(c, c_row),
+                5 => self.compute::<S, 5, N, 1>(c, c_row),
+                6 => self.compute::<S, 6, N, 1>(c, c_row),
+                7 => self.compute::<S, 7, N, 1>(c, c_row),
+                _ => self.compute::<S, 8, N, 1>(c, c_row),
+            }
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn rows_avx2<const N: usize>(&self, height: usize, c: *mut f32, c_row: usize) {
+        // SAFETY: passed on.
+        unsafe { self.four_rows::<simd::Avx2, N>(height, c, c_row) }
+    }
+
+    unsafe fn rows_portable<const N: usize>(&self, height: usize, c: *mut f32, c_row: usize) {
+        // SAFETY: passed on.
+        unsafe { self.four_rows::<simd::Portable, N>(height, c, c_row) }
+    }
+
+    #[inline(always)]
+    unsafe fn four_rows<S: Simd, const N: usize>(&self, height: usize, c: *mut f32, c_row: usize) {
+        // SAFETY: passed on.
+        unsafe {
+            match height {
+                1 => self.compute::<S, 1, N, 4>(c, c_row),
+                2 => self.compute::<S, 2, N, 2>(c, c_row),
+                3 => self.compute::<S, 3, N, 1>(c, c_row),
+                _ => self.compute::<S, 4, N, 1>(c, c_row),
+            }
+        }
+    }
+
+    /// `R` rows of `N` vectors, with `U` independent sums each: a single row has too few
+    /// accumulators of its own to hide the latency of a multiply-add.
+    ///
+    /// # Safety
+    /// As [`Tile::run`].
+    #[inline(always)]
+    unsafe fn compute<S: Simd, const R: usize, const N: usize, const U: usize>(
+        &self,
+        c: *mut f32,
+        c_row: usize,
+    ) {
+        // SAFETY: the loops below stay within `k` steps of `a` and `b`, `R` rows and
+        // `N · LANES` columns, which the contract makes valid.
+        unsafe {
+            let zero = S::splat(0.0);
+            let mut sums = [[[zero; N]; R]; U];
+            let (mut a, mut b) = (self.a, self.b);
+            let mut left = self.k;
+            while left >= U {
+                for (u, sum) in sums.iter_mut().enumerate() {
+                    let b = b.add(u * self.b_step);
+                    let columns: [S::V; N] = std::array::from_fn(|n| S::load(b.add(n * S::LANES)));
+                    for (r, sum) in sum.iter_mut().enumerate() {
+                        let value = S::splat(*a.add(r * self.a_row + u * self.a_step));
+                        for n in 0..N {
+                            sum[n] = S::fma(value, columns[n], sum[n]);
+                        }
+                    }
+                }
+                a = a.wrapping_add(U * self.a_step);
+                b = b.wrapping_add(U * self.b_step);
+                left -= U;
+            }
+            for _ in 0..left {
+                for (r, sum) in sums[0].iter_mut().enumerate() {
+                    let value = S::splat(*a.add(r * self.a_row));
+                    for (n, sum) in sum.iter_mut().enumerate() {
+                        *sum = S::fma(value, S::load(b.add(n * S::LANES)), *sum);
+                    }
+                }
+                a = a.wrapping_add(self.a_step);
+                b = b.wrapping_add(self.b_step);
+            }
+            for r in 0..R {
+                for n in 0..N {
+                    let mut x = sums[0][r][n];
+                    for more in &sums[1..] {
+                        x = S::add(x, more[r][n]);
+                    }
+                    let channel = |from: *const f32| {
+                        if self.per_row {
+                            S::splat(*from.add(r))
+                        } else {
+                            S::load(from.add(n * S::LANES))
+                        }
+                    };
+                    x = S::add(x, channel(self.bias));
+                    if self.relu {
+                        x = S::relu(x);
+                    }
+                    if !self.scale.is_null() {
+                        x = S::fma(x, channel(self.scale), channel(self.shift));
+                    }
+                    S::store(c.add(r * c_row + n * S::LANES), x);
+                }
+            }
+        }
+    }
+}
