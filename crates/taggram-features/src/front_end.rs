@@ -4,8 +4,8 @@
 use crate::chroma::ChromaBank;
 use crate::error::{FeatureError, Kind, within};
 use crate::map::{FeatureFrames, FeatureMap};
-use crate::mel::{MelBank, dot};
-use crate::numeric::{decibel, log10, round_half};
+use crate::mel::MelBank;
+use crate::numeric::{dct, decibel, dot, log10, round_half};
 use crate::recipe::{FrontEnd, Map, Scale};
 use crate::stft::{Framer, Spectrum};
 
@@ -171,14 +171,4 @@ fn compress(power: &mut [f32], scale: Scale) {
             power.iter_mut().for_each(|p| *p = log10(multiply * round_half(*p) + 1.0));
         }
     }
-}
-
-/// Rows of the orthonormal discrete cosine transform of type II, `[coefficient, point]`.
-pub(crate) fn dct(coefficients: usize, points: usize) -> Vec<f32> {
-    let n = points as f64;
-    let value = |k: usize, i: usize| {
-        let scale = if k == 0 { (1.0 / n).sqrt() } else { (2.0 / n).sqrt() };
-        (scale * (std::f64::consts::PI * k as f64 * (i as f64 + 0.5) / n).cos()) as f32
-    };
-    (0..coefficients).flat_map(|k| (0..points).map(move |i| value(k, i))).collect()
 }

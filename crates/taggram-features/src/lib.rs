@@ -18,17 +18,22 @@
 //! # Ok::<(), taggram_features::FeatureError>(())
 //! ```
 pub mod chroma;
+pub mod descriptors;
 pub mod error;
 mod front_end;
 pub mod map;
 pub mod mel;
 mod numeric;
 pub mod recipe;
+pub mod sets;
 pub mod stft;
+pub mod summary;
 pub mod windows;
 
 pub use error::{FeatureError, Kind};
 pub use front_end::MapStream;
 pub use map::{FeatureFrames, FeatureMap};
 pub use recipe::{FrontEnd, Map, Normalise, Resampling, Scale, Windows};
+pub use sets::{FeatureSet, Series};
+pub use summary::{Statistic, summarise};
 pub use windows::{PatchStream, Patches, normalise_patch};

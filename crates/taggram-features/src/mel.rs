@@ -1,5 +1,7 @@
 //! The mel scale: frequency bins gathered into bands as wide as the ear's.
 
+use crate::numeric::dot;
+
 /// Centre of band spacing below 1 kHz, Hz a mel (Slaney's Auditory Toolbox, 1998).
 const LINEAR_HZ: f64 = 200.0 / 3.0;
 /// Where Slaney's scale turns from linear to logarithmic, Hz.
@@ -83,19 +85,6 @@ impl MelBank {
             *out = dot(weights, &power[band.bin..band.bin + band.count]);
         }
     }
-}
-
-/// Σ a·b with four partial sums, which the compiler turns into vector instructions.
-pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0.0f32; 4];
-    let (a4, b4) = (a.chunks_exact(4), b.chunks_exact(4));
-    let tail: f32 = a4.remainder().iter().zip(b4.remainder()).map(|(x, y)| x * y).sum();
-    for (x, y) in a4.zip(b4) {
-        for i in 0..4 {
-            sums[i] += x[i] * y[i];
-        }
-    }
-    (sums[0] + sums[1]) + (sums[2] + sums[3]) + tail
 }
 
 #[cfg(test)]

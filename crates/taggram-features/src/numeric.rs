@@ -36,6 +36,46 @@ pub(crate) fn round_half(x: f32) -> f32 {
     f32::from_bits(rounded).min(LARGEST)
 }
 
+/// Σ a·b with eight partial sums, which the compiler turns into vector instructions.
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [0.0f32; 8];
+    let (a8, b8) = (a.chunks_exact(8), b.chunks_exact(8));
+    let tail: f32 = a8.remainder().iter().zip(b8.remainder()).map(|(x, y)| x * y).sum();
+    for (x, y) in a8.zip(b8) {
+        for i in 0..8 {
+            sums[i] += x[i] * y[i];
+        }
+    }
+    fold(sums) + tail
+}
+
+/// Σ f(a) with eight partial sums.
+pub(crate) fn sum_of(a: &[f32], f: impl Fn(f32) -> f32) -> f32 {
+    let mut sums = [0.0f32; 8];
+    let a8 = a.chunks_exact(8);
+    let tail: f32 = a8.remainder().iter().map(|&x| f(x)).sum();
+    for x in a8 {
+        for i in 0..8 {
+            sums[i] += f(x[i]);
+        }
+    }
+    fold(sums) + tail
+}
+
+fn fold(sums: [f32; 8]) -> f32 {
+    ((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7]))
+}
+
+/// Rows of the orthonormal discrete cosine transform of type II, `[coefficient, point]`.
+pub(crate) fn dct(coefficients: usize, points: usize) -> Vec<f32> {
+    let n = points as f64;
+    let value = |k: usize, i: usize| {
+        let scale = if k == 0 { (1.0 / n).sqrt() } else { (2.0 / n).sqrt() };
+        (scale * (std::f64::consts::PI * k as f64 * (i as f64 + 0.5) / n).cos()) as f32
+    };
+    (0..coefficients).flat_map(|k| (0..points).map(move |i| value(k, i))).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
