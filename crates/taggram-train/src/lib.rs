@@ -1,10 +1,18 @@
 //! Datasets, training and evaluation: everything that teaches a network or a classifier, and
 //! everything that says how good it is. Nothing that only listens needs this crate.
+pub mod augment;
+pub mod checkpoint;
+pub mod curves;
 pub mod dataset;
 pub mod error;
 pub mod evaluate;
+pub mod fit;
 pub mod grad;
+pub mod loss;
 pub mod metrics;
 pub mod npy;
+pub mod optim;
+pub mod recipe;
 pub mod report;
 pub mod rng;
+pub mod schedule;

@@ -1,0 +1,176 @@
+//! Training as a whole, on songs made of simple patterns.
+
+use std::sync::atomic::Ordering;
+
+use super::*;
+use crate::recipe::Recipe;
+use crate::recipe::tests::SMALL;
+use crate::rng::Rng;
+
+/// Three genres: energy in the low, middle or high bands, on noise.
+fn songs(count: usize, address: u64) -> Vec<Clip> {
+    let song = |i: usize| {
+        let mut rng = Rng::at(&[address, i as u64]);
+        let label = i % 3;
+        let frames = 20 + rng.below(15);
+        let value = |j: usize, rng: &mut Rng| {
+            let band = j % 16;
+            -40.0 + 6.0 * rng.normal() + if band / 5 == label { 12.0 } else { 0.0 }
+        };
+        let map = FeatureMap::new(1, frames, 16, (0..frames * 16).map(|j| value(j, &mut rng)).collect());
+        let tags = (0..4).map(|t| if t == label { 0.9 } else { 0.1 }).collect();
+        Clip { id: format!("song {i}"), label, map, targets: BTreeMap::from([("tags".into(), tags)]) }
+    };
+    (0..count).map(song).collect()
+}
+
+fn data() -> Data {
+    Data { train: songs(24, 1), valid: songs(9, 2), classes: ["low", "middle", "high"].map(String::from).to_vec() }
+}
+
+fn recipe() -> Recipe {
+    Recipe::parse(SMALL, "small").unwrap()
+}
+
+fn network(recipe: &Recipe, data: &Data) -> Network {
+    recipe.network(data.classes.len(), &teacher_sizes(&data.train).unwrap()).unwrap()
+}
+
+fn run(recipe: &Recipe, data: &Data, options: &RunOptions) -> Result<Trained, TrainError> {
+    fit(&network(recipe, data), data, recipe, options, &mut Quiet)
+}
+
+/// The history without what depends on the clock.
+fn timeless(trained: &Trained) -> (Weights, usize, Vec<EpochRecord>) {
+    let record = |r: &EpochRecord| EpochRecord { samples_per_second: 0.0, seconds: 0.0, ..r.clone() };
+    (trained.weights.clone(), trained.best_epoch, trained.history.iter().map(record).collect())
+}
+
+#[test]
+fn simple_songs_are_learnt_and_only_the_genres_remain() {
+    let mut recipe = recipe();
+    recipe.fit.epochs = 12;
+    let trained = run(&recipe, &data(), &RunOptions::default()).unwrap();
+    let best = &trained.history[trained.best_epoch - 1];
+    assert!(best.valid_accuracy.unwrap() > 0.85, "{best:?}");
+    assert_eq!(trained.network.outputs, ["logits"]);
+    trained.network.check_weights(&trained.weights).unwrap();
+    assert!(!trained.weights.keys().any(|k| k.starts_with("tags")));
+}
+
+#[test]
+fn threads_do_not_matter_but_the_seed_does() {
+    let recipe = recipe();
+    let with = |recipe: &Recipe, threads| timeless(&run(recipe, &data(), &RunOptions { threads, ..RunOptions::default() }).unwrap());
+    let one = with(&recipe, 1);
+    assert_eq!(one, with(&recipe, 3));
+    let mut other = recipe;
+    other.fit.seed = 8;
+    assert_ne!(one.0, with(&other, 1).0);
+}
+
+/// Sets the stop flag when an epoch is over and the next one is under way.
+struct StopAfter(usize, Arc<AtomicBool>);
+
+impl Progress for StopAfter {
+    fn step(&mut self, report: &StepReport) {
+        if report.epoch > self.0 {
+            self.1.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+#[test]
+fn two_epochs_and_two_more_are_four() {
+    let (recipe, data) = (recipe(), data());
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = RunOptions { folder: Some(folder.path().into()), resume: true, ..RunOptions::default() };
+    let whole = run(&recipe, &data, &RunOptions::default()).unwrap();
+
+    let network = network(&recipe, &data);
+    let stopped = fit(&network, &data, &recipe, &options, &mut StopAfter(2, options.stop.clone())).unwrap();
+    assert_eq!((stopped.ended, stopped.history.len()), (Ended::Stopped, 2));
+    options.stop = Arc::default();
+    let continued = run(&recipe, &data, &options).unwrap();
+    assert_eq!(timeless(&continued), timeless(&whole));
+    assert_eq!(continued.ended, Ended::Finished);
+    let table = std::fs::read_to_string(folder.path().join("curves.csv")).unwrap();
+    assert_eq!(table.lines().count(), 5, "{table}");
+    assert!(folder.path().join("curves.png").exists());
+
+    // Another recipe must not continue it.
+    let mut other = recipe.clone();
+    other.augment.gain_db = 1.0;
+    let error = run(&other, &data, &options).unwrap_err().to_string();
+    assert!(error.contains("another recipe"), "{error}");
+}
+
+#[test]
+fn a_diverging_run_says_where_and_keeps_the_last_good_epoch() {
+    let (mut recipe, mut data) = (recipe(), data());
+    recipe.fit.epochs = 3;
+    recipe.augment.mix_alpha = 0.0;
+    let folder = tempfile::tempdir().unwrap();
+    let options = RunOptions { folder: Some(folder.path().into()), resume: true, ..RunOptions::default() };
+    let error = {
+        let mut broken = recipe.clone();
+        broken.optimiser = crate::optim::Optimiser::Sgd { learning_rate: 1e30, momentum: 0.0, weight_decay: 0.0, clip_norm: 0.0 };
+        run(&broken, &data, &options).unwrap_err().to_string()
+    };
+    assert!(error.starts_with("epoch 1, update") && error.contains("became"), "{error}");
+    assert!(!folder.path().join(CHECKPOINT).exists());
+    data.train[3].map.data[5] = f32::NAN;
+    let error = run(&recipe, &data, &options).unwrap_err().to_string();
+    assert!(error.contains("song 3"), "{error}");
+}
+
+#[test]
+fn a_loss_that_breaks_later_leaves_the_checkpoint() {
+    let (mut recipe, data) = (recipe(), data());
+    recipe.schedule = crate::schedule::Schedule::Constant;
+    recipe.fit.average = 0.0;
+    let folder = tempfile::tempdir().unwrap();
+    let options = RunOptions { folder: Some(folder.path().into()), resume: true, ..RunOptions::default() };
+    let network = network(&recipe, &data);
+    let stopped = fit(&network, &data, &recipe, &options, &mut StopAfter(1, options.stop.clone())).unwrap();
+    assert_eq!(stopped.history.len(), 1);
+    let path = folder.path().join(CHECKPOINT);
+    let mut checkpoint = Checkpoint::load(&path).unwrap();
+    checkpoint.weights.get_mut("logits.bias").unwrap().data[0] = f32::INFINITY;
+    checkpoint.save(&path).unwrap();
+    let before = std::fs::read(&path).unwrap();
+    let options = RunOptions { stop: Arc::default(), ..options };
+    let error = run(&recipe, &data, &options).unwrap_err().to_string();
+    assert!(error.contains("epoch 2, update 1") && error.contains("checkpoint of epoch 1"), "{error}");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn unfit_data_is_refused_with_a_sentence() {
+    let recipe = recipe();
+    let check = |change: &dyn Fn(&mut Data), words: &[&str]| {
+        let mut data = data();
+        let network = network(&recipe, &data);
+        change(&mut data);
+        let error = fit(&network, &data, &recipe, &RunOptions::default(), &mut Quiet).unwrap_err().to_string();
+        assert!(words.iter().all(|w| error.contains(w)), "{error}");
+    };
+    check(&|d| d.train.retain(|c| c.label != 1), &["genre middle", "no train song"]);
+    check(&|d| d.train[2].map.bands = 8, &["song 2", "8 bands", "16 bands"]);
+    check(&|d| d.train.iter_mut().for_each(|c| c.targets.clear()), &["loss.teachers.tags"]);
+    check(&|d| d.classes.push("more".into()), &["4 genres"]);
+    check(&|d| d.valid[0].label = 7, &["song 0", "number 7"]);
+}
+
+#[test]
+fn patience_ends_a_run_that_does_not_improve() {
+    let mut recipe = recipe();
+    recipe.fit.epochs = 50;
+    recipe.fit.patience = 2;
+    recipe.optimiser = crate::optim::Optimiser::Sgd { learning_rate: 1e-12, momentum: 0.0, weight_decay: 0.0, clip_norm: 0.0 };
+    recipe.fit.average = 0.0;
+    recipe.fit.select = Select::Accuracy;
+    let trained = run(&recipe, &data(), &RunOptions::default()).unwrap();
+    assert_eq!(trained.ended, Ended::Patience);
+    assert_eq!(trained.history.len(), trained.best_epoch + 2);
+}
