@@ -43,7 +43,12 @@ pub(crate) fn number(value: f64, step: f64) -> String {
         return format!("{value:.1e}");
     }
     let decimals = if step > 0.0 { (-step.log10() - 1e-9).ceil().clamp(0.0, 6.0) } else { 2.0 };
-    let text = format!("{value:.*}", decimals as usize);
+    fixed(value, decimals as usize)
+}
+
+/// A value with a fixed number of decimals, a true minus sign, and no negative zero.
+pub(crate) fn fixed(value: f64, decimals: usize) -> String {
+    let text = format!("{value:.decimals$}");
     if text.trim_start_matches('-').chars().all(|c| c == '0' || c == '.') {
         return text.trim_start_matches('-').to_owned();
     }

@@ -1,7 +1,7 @@
 //! Horizontal bars, one group a label, with intervals: accuracies of several models side
 //! by side, precision / recall / F1 per genre.
 
-use crate::axis::{TICK_SIZE, extent, number, step, ticks};
+use crate::axis::{TICK_SIZE, extent, fixed, number, step, ticks};
 use crate::chart::Chart;
 use crate::colour::{GENRE_COLOURS, Theme};
 use crate::error::PlotError;
@@ -134,7 +134,7 @@ pub fn bar_chart(chart: &BarChart) -> Result<Chart, PlotError> {
                 end = end.max(px(b));
             }
             if let Some(decimals) = chart.decimals {
-                let text = format!("{value:.decimals$}");
+                let text = fixed(value, decimals);
                 let size = if several { 10.5 } else { 12.0 };
                 scene.text(end + 7.0, mid + 4.0, size, Anchor::Start, tones.quiet, &text);
             }

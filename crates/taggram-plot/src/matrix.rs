@@ -1,6 +1,6 @@
 //! Coloured tables: heat maps and confusion matrices.
 
-use crate::axis::number;
+use crate::axis::{fixed, number};
 use crate::chart::Chart;
 use crate::colour::{ColourMap, Theme};
 use crate::error::PlotError;
@@ -82,7 +82,7 @@ pub fn heatmap(map: &Heatmap) -> Result<Chart, PlotError> {
     };
     let (mut scene, at) = table.frame();
     for (i, &value) in map.values.iter().enumerate().filter(|(_, v)| v.is_finite()) {
-        let text = map.decimals.map(|d| format!("{value:.d$}")).unwrap_or_default();
+        let text = map.decimals.map(|d| fixed(f64::from(value), d)).unwrap_or_default();
         let fill = map.map.colour(share(value));
         let place = at(i / columns, i % columns);
         draw_cell(&mut scene, place, (cell, tall), fill, &text, false);

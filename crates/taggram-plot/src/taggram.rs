@@ -82,7 +82,7 @@ pub fn taggram(picture: &TaggramPicture<'_>) -> Result<Chart, PlotError> {
         MARGIN + names.iter().map(|n| font::width(n, size, true)).fold(76.0, f64::max) + 14.0;
     let right = WIDTH - 190.0;
     let spectrum = picture.spectrogram.filter(|s| s.frames > 0 && s.bands > 0 && s.seconds > 0.0);
-    let top = 128.0;
+    let top = 130.0;
     let rows_top = top + if spectrum.is_some() { SPECTRUM_HEIGHT + 14.0 } else { 0.0 };
     let rows_bottom = rows_top + row * shown.len().max(4) as f64;
     let title = if picture.title.is_empty() { picture.verdict } else { picture.title };
@@ -146,7 +146,7 @@ pub fn taggram(picture: &TaggramPicture<'_>) -> Result<Chart, PlotError> {
     } else {
         "mean".to_owned()
     };
-    scene.text(right + 18.0, rows_bottom + 21.0, 11.5, Anchor::Start, tones.quiet, &caption);
+    scene.text(right + 18.0, rows_top - 6.0, 11.5, Anchor::Start, tones.quiet, &caption);
 
     let axis = rows_bottom + 2.0;
     scene.rule((left, axis), (right, axis), tones.quiet);
@@ -168,7 +168,7 @@ fn heading(scene: &mut Scene, picture: &TaggramPicture<'_>) {
     let subtitle = font::fit(picture.subtitle, 14.0, false, room);
     scene.text(MARGIN, 98.0, 14.0, Anchor::Start, tones.quiet, &subtitle);
     // The key to the colours of the rows.
-    let (x, y, w) = (WIDTH - MARGIN - 120.0, 90.0, 120.0);
+    let (x, y, w) = (WIDTH - MARGIN - 162.0, 90.0, 162.0);
     let map = picture.theme.shares();
     for step in 0..60 {
         let fill = map.colour(step as f32 / 59.0);
