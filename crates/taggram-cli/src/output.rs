@@ -68,7 +68,8 @@ impl<W: Write> Printer<W> {
         if r.error.is_some() {
             return Ok(());
         }
-        let scores: Vec<String> = r.scores.iter().map(|(g, p)| format!("{g} {:.0} %", 100.0 * p)).collect();
+        let scores: Vec<String> =
+            r.scores.iter().map(|(g, p)| format!("{g} {:.0} %", 100.0 * p)).collect();
         writeln!(self.out, "{:<width$}  {}", r.path, scores.join(" · "), width = self.width)
     }
 }
@@ -124,9 +125,16 @@ mod tests {
         let text = printed(Format::Json, &record());
         assert_eq!(text.lines().count(), 1);
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
-        for key in
-            ["path", "genre", "confidence", "scores", "duration_s", "windows", "model", "elapsed_ms"]
-        {
+        for key in [
+            "path",
+            "genre",
+            "confidence",
+            "scores",
+            "duration_s",
+            "windows",
+            "model",
+            "elapsed_ms",
+        ] {
             assert!(value.get(key).is_some(), "{key} is missing in {text}");
         }
         assert!(value.get("error").is_none());

@@ -11,6 +11,7 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 use taggram_features::{FrontEnd, Windows};
 
+use crate::classifier::{Parts, Pipeline};
 use crate::{Network, Tensor, Weights, verdict::Calibration};
 
 /// Newest layout of the description that this version reads and the one it writes.
@@ -60,12 +61,8 @@ pub struct Description {
     pub labels: Vec<String>,
     /// Whether exactly one label holds (genres) or each on its own (tags).
     pub answer: Answer,
-    /// How samples become frames.
-    pub front_end: FrontEnd,
-    /// How frames become patches.
-    pub windows: Windows,
-    /// The network.
-    pub network: Network,
+    /// How a song becomes an answer.
+    pub body: Body,
     /// What makes song probabilities honest.
     #[serde(default)]
     pub calibration: Calibration,
@@ -75,6 +72,53 @@ pub struct Description {
     /// Figures measured when the model was made, by name.
     #[serde(default)]
     pub metrics: BTreeMap<String, f64>,
+}
+
+/// How a song becomes an answer: what stands between samples and labels.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Body {
+    /// A network on patches of a feature map.
+    Network {
+        /// How samples become frames.
+        front_end: FrontEnd,
+        /// How frames become patches.
+        windows: Windows,
+        /// The network; its first output has a value a label.
+        network: Network,
+    },
+    /// A classifier on what another model's network says of a song.
+    Head {
+        /// Name of the other model.
+        base: String,
+        /// The network's node whose values are read, e.g. `tags` or `max_pool`.
+        layer: String,
+        /// What a row of the classifier is.
+        over: Over,
+        /// The classifier without its tensors ([`crate::classifier::Parts`]).
+        classifier: serde_json::Value,
+    },
+    /// A classifier on descriptors of the whole clip or of segments.
+    Descriptors {
+        /// Name of the set of descriptors, e.g. `gtzan57`.
+        set: String,
+        /// Rate that audio is resampled to, Hz.
+        sample_rate: u32,
+        /// Length of a segment in seconds; the whole clip when absent.
+        segment_s: Option<f64>,
+        /// The classifier without its tensors ([`crate::classifier::Parts`]).
+        classifier: serde_json::Value,
+    },
+}
+
+/// What a head's classifier is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Over {
+    /// The values of each patch; the song is decided from the patches' answers.
+    Patch,
+    /// Statistics of the patches' values over the song ([`crate::statistics`]).
+    Song,
 }
 
 /// How the outputs of a network are to be read.
@@ -187,15 +231,16 @@ impl Artifact {
                 d.calibration.temperature
             )));
         }
-        d.front_end.check().map_err(|e| malformed(e.to_string()))?;
-        let shapes = d.network.shapes().map_err(|e| malformed(e.to_string()))?;
-        d.network.check_weights(&self.weights).map_err(|e| malformed(e.to_string()))?;
-        let output = d.network.outputs.first().and_then(|name| shapes.get(name));
-        if output != Some(&vec![d.labels.len()]) {
-            return Err(malformed(format!(
-                "the network answers {output:?} but there are {} labels",
-                d.labels.len()
-            )));
+        match &d.body {
+            Body::Network { front_end, windows, network } => {
+                self.check_network(front_end, windows, network)?;
+            }
+            Body::Head { classifier, .. } | Body::Descriptors { classifier, .. } => {
+                let pipeline = self.pipeline(classifier)?;
+                if pipeline.classes() != d.labels {
+                    return Err(malformed("the classifier's classes are not the model's labels"));
+                }
+            }
         }
         if let Some((name, tensor)) =
             self.weights.iter().find(|(_, t)| t.data.iter().any(|v| !v.is_finite()))
@@ -203,6 +248,44 @@ impl Artifact {
             let at = tensor.data.iter().position(|v| !v.is_finite());
             return Err(malformed(format!(
                 "weight {name} holds a value that is no number, at {at:?}"
+            )));
+        }
+        Ok(())
+    }
+}
+
+impl Artifact {
+    /// The classifier of a head or of descriptors, whose description is `classifier`.
+    ///
+    /// # Errors
+    /// When description and tensors do not fit together.
+    pub fn pipeline(&self, classifier: &serde_json::Value) -> Result<Pipeline, ArtifactError> {
+        let parts = Parts { description: classifier.clone(), tensors: self.weights.clone() };
+        Pipeline::from_parts(parts).map_err(|e| malformed(e.to_string()))
+    }
+
+    fn check_network(
+        &self,
+        front_end: &FrontEnd,
+        windows: &Windows,
+        network: &Network,
+    ) -> Result<(), ArtifactError> {
+        front_end.check().map_err(|e| malformed(e.to_string()))?;
+        windows.check().map_err(|e| malformed(e.to_string()))?;
+        let shapes = network.shapes().map_err(|e| malformed(e.to_string()))?;
+        network.check_weights(&self.weights).map_err(|e| malformed(e.to_string()))?;
+        let patch = [front_end.channels(), windows.frames, front_end.bands()];
+        if network.inputs.len() != 1 || network.inputs[0].shape != patch {
+            return Err(malformed(format!(
+                "the network takes {:?} but the recipe makes patches of {patch:?}",
+                network.inputs.iter().map(|i| &i.shape).collect::<Vec<_>>()
+            )));
+        }
+        let labels = self.description.labels.len();
+        let output = network.outputs.first().and_then(|name| shapes.get(name));
+        if output != Some(&vec![labels]) {
+            return Err(malformed(format!(
+                "the network answers {output:?} but there are {labels} labels"
             )));
         }
         Ok(())
@@ -262,7 +345,7 @@ mod tests {
             licence: "CC0-1.0".into(),
             labels: vec!["blues".into(), "rock".into()],
             answer: Answer::Genres,
-            front_end: FrontEnd {
+            body: Body::Network { front_end: FrontEnd {
                 sample_rate: 22_050,
                 resampling: Resampling::SoxrHq,
                 n_fft: 512,
@@ -274,7 +357,7 @@ mod tests {
                 hop: 4,
                 normalise: Normalise::PatchZScore { top_db: 80.0 },
             },
-            network,
+            network },
             calibration: Calibration { temperature: 0.8 },
             recipe: "seed = 1".into(),
             metrics: BTreeMap::from([("accuracy".into(), 0.5)]),

@@ -9,11 +9,12 @@ pub mod musicnn;
 pub mod network;
 pub mod onnx;
 pub mod shapes;
+pub mod statistics;
 pub mod taggram;
 pub mod tensor;
 pub mod verdict;
 
-pub use artifact::{Answer, Artifact, ArtifactError, ArtifactErrorKind, Description, Storage};
+pub use artifact::{Answer, Artifact, ArtifactError, ArtifactErrorKind, Body, Description, Over, Storage};
 pub use builder::NetworkBuilder;
 pub use engine::Engine;
 pub use network::{Activation, Input, Network, Node, Op, PoolKind};

@@ -26,6 +26,18 @@ pub struct Verdict {
     pub scores: Vec<(String, f32)>,
 }
 
+impl Verdict {
+    /// The most probable of `labels` by `scores`, `[label]`.
+    pub fn from_scores(labels: &[String], scores: Vec<f32>) -> Self {
+        let best = argmax(&scores);
+        Self {
+            genre: labels[best].clone(),
+            confidence: scores[best],
+            scores: labels.iter().cloned().zip(scores).collect(),
+        }
+    }
+}
+
 /// Makes the probability of a song honest: averaging patches makes it too timid (or a network too
 /// bold), and one number fitted on songs that were not trained on undoes that.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,18 +79,15 @@ pub fn decide(taggram: &Taggram, how: Decide, calibration: Calibration) -> Optio
         Decide::Mean => {
             let mut scores = mean;
             calibration.apply(&mut scores);
-            scores
+            return Some(Verdict::from_scores(&taggram.labels, scores));
         }
         Decide::Majority => taggram.majority(),
     };
+    // A tie of votes is broken by how probable the labels were on the whole.
     let mut best = argmax(&scores);
-    if how == Decide::Majority {
-        // A tie of votes is broken by how probable the labels were on the whole.
-        let mean = taggram.mean();
-        for (i, &score) in scores.iter().enumerate() {
-            if score == scores[best] && mean[i] > mean[best] {
-                best = i;
-            }
+    for (i, &score) in scores.iter().enumerate() {
+        if score == scores[best] && mean[i] > mean[best] {
+            best = i;
         }
     }
     Some(Verdict {

@@ -1,6 +1,6 @@
 //! The one error of the facade: what went wrong, in a sentence, and of which kind it is.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 /// Why a song got no answer.
 #[derive(Debug, thiserror::Error)]
@@ -37,18 +37,53 @@ impl Error {
         Self { kind, message: message.into() }
     }
 
-    pub(crate) fn unreadable(path: &PathBuf, error: &std::io::Error) -> Self {
+    pub(crate) fn unreadable(path: &Path, error: &std::io::Error) -> Self {
         Self::new(ErrorKind::Unreadable, format!("{} cannot be read: {error}", path.display()))
     }
 }
 
 impl From<taggram_features::FeatureError> for Error {
     fn from(e: taggram_features::FeatureError) -> Self {
-        use taggram_features::error::Kind;
+        use taggram_features::Kind;
         let kind = match e.kind {
             Kind::Malformed => ErrorKind::Malformed,
             _ => ErrorKind::Unsupported,
         };
         Self::new(kind, e.to_string())
+    }
+}
+
+impl From<taggram_audio::AudioError> for Error {
+    fn from(e: taggram_audio::AudioError) -> Self {
+        use taggram_audio::ErrorKind as Audio;
+        let kind = match e.kind {
+            Audio::Unreadable => ErrorKind::Unreadable,
+            Audio::Malformed => ErrorKind::Malformed,
+            Audio::TooShort => ErrorKind::TooShort,
+            Audio::OverLimit => ErrorKind::OverLimit,
+            Audio::Unsupported => ErrorKind::Unsupported,
+            // New kinds of the audio crate are faults of ours until they are known here.
+            _ => ErrorKind::Bug,
+        };
+        // Whoever asked knows the file; the sentence does not repeat its name.
+        Self::new(kind, e.message)
+    }
+}
+
+impl From<taggram_model::ArtifactError> for Error {
+    fn from(e: taggram_model::ArtifactError) -> Self {
+        use taggram_model::ArtifactErrorKind as Artifact;
+        let kind = match e.kind {
+            Artifact::Malformed => ErrorKind::Malformed,
+            Artifact::Unsupported => ErrorKind::Unsupported,
+            Artifact::OverLimit => ErrorKind::OverLimit,
+        };
+        Self::new(kind, e.message)
+    }
+}
+
+impl From<taggram_model::NetworkError> for Error {
+    fn from(e: taggram_model::NetworkError) -> Self {
+        Self::new(ErrorKind::Malformed, e.to_string())
     }
 }

@@ -3,7 +3,7 @@
 //! ```no_run
 //! # fn main() -> Result<(), taggram::Error> {
 //! let model = taggram::model("default")?;
-//! let heard = taggram::listen(&model, "song.mp3".into(), &taggram::Listen::default())?;
+//! let heard = taggram::listen(&model, taggram::Source::Path("song.mp3".into()), &taggram::Listen::default())?;
 //! println!("{} ({:.0} %)", heard.verdict.genre, 100.0 * heard.verdict.confidence);
 //! # Ok(())
 //! # }
@@ -15,16 +15,17 @@ mod error;
 mod listen;
 mod listener;
 mod model;
+mod network;
 mod overview;
 mod record;
 mod registry;
 
 pub use error::{Error, ErrorKind};
 pub use listen::{Heard, Listen, listen};
-pub use listener::Listener;
+pub use listener::{Ending, Listener};
 pub use model::Model;
 pub use record::Record;
-pub use registry::{DEFAULT_MODEL, DEFAULT_NAME, installed, model, model_folder};
+pub use registry::{DEFAULT_MODEL, DEFAULT_NAME, artifact, installed, model, model_folder};
 
 pub use taggram_audio::{Excerpt, Limits, Source};
 pub use taggram_features::FeatureMap;

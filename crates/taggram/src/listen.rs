@@ -2,13 +2,15 @@
 
 use std::time::Instant;
 
-use taggram_audio::{Excerpt, Limits, MonoStream, Source};
-use taggram_model::{Decide, Taggram, Verdict, decide};
+use taggram_audio::{AudioReader, Excerpt, Limits, MonoSpec, MonoStream, ResamplingKind, Source};
+use taggram_features::Resampling;
+use taggram_model::{Decide, Taggram, Verdict};
 
+use crate::listener::Ending;
 use crate::{Error, ErrorKind, Listener, Model};
 
 /// How to listen.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Listen {
     /// Which part of the song.
     pub excerpt: Excerpt,
@@ -18,6 +20,20 @@ pub struct Listen {
     pub limits: Limits,
     /// Keep the feature map too, for a picture.
     pub keep_map: bool,
+    /// Threads that the network may use for this one song, where it can (musicnn).
+    pub threads: usize,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self {
+            excerpt: Excerpt::Full,
+            decide: Decide::Mean,
+            limits: Limits::default(),
+            keep_map: false,
+            threads: 1,
+        }
+    }
 }
 
 /// What was heard.
@@ -44,17 +60,31 @@ pub struct Heard {
 /// When there is no audio in `source`, or none that the limits allow.
 pub fn listen(model: &Model, source: Source, how: &Listen) -> Result<Heard, Error> {
     let start = Instant::now();
-    let mut samples = MonoStream::open(source, model.sample_rate(), &how.excerpt, &how.limits)?;
-    let mut listener = Listener::new(model, how.keep_map)?;
+    let mut samples = open(source, model, how)?;
+    let mut listener = Listener::new(model, how.keep_map, how.threads)?;
     while let Some(block) = samples.next_block()? {
         listener.hear(block)?;
     }
-    let duration_s = samples.duration_s();
-    let (taggram, map, mut warnings) = listener.finish()?;
-    warnings.splice(0..0, samples.warnings().iter().cloned());
-    let verdict = decide(&taggram, how.decide, model.calibration()).ok_or_else(|| {
+    let Ending { taggram, verdict, map, mut warnings } = listener.finish(how.decide)?;
+    let verdict = verdict.ok_or_else(|| {
         Error::new(ErrorKind::TooShort, "there is no audio in it: 0 samples were decoded")
     })?;
+    warnings.splice(0..0, samples.warnings().map(str::to_string));
+    let duration_s = samples.duration_s();
     let elapsed_ms = start.elapsed().as_secs_f64() * 1e3;
     Ok(Heard { verdict, taggram, duration_s, warnings, elapsed_ms, map })
+}
+
+/// The samples of `source`: mono, at the model's rate, the part that is asked for.
+fn open(source: Source, model: &Model, how: &Listen) -> Result<MonoStream, Error> {
+    let spec = MonoSpec {
+        rate: Some(model.sample_rate()),
+        resampling: match model.front_end().resampling {
+            Resampling::SoxrHq => ResamplingKind::SoxrHq,
+            Resampling::KaiserBest => ResamplingKind::KaiserBest,
+        },
+        excerpt: how.excerpt,
+        limits: how.limits.clone(),
+    };
+    Ok(MonoStream::new(AudioReader::from_source(source, &how.limits)?, &spec)?)
 }

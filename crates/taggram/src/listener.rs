@@ -1,51 +1,57 @@
 //! The path of [`listen()`](crate::listen()) fed in chunks: an upload, a stream, a microphone.
 
-use taggram_features::windows::{PatchStream, Patches};
-use taggram_features::{FeatureMap, MapStream, map::FeatureFrames};
-use taggram_model::{Answer, Taggram, Verdict, decide};
+use taggram_features::FeatureMap;
+use taggram_model::statistics::song_row;
+use taggram_model::{Answer, Decide, Over, Taggram, Verdict, decide};
 
-use crate::{Error, ErrorKind, Model, overview::Overview};
+use crate::network::RowStream;
+use crate::{Error, ErrorKind, Model};
 
 /// Samples whose largest magnitude stays below this are called silence: −80 dB of full scale.
 const SILENCE: f32 = 1e-4;
 
-/// Patches that are given to the network at once. More would not be faster, only larger.
-const BATCH: usize = 8;
+/// Patches on either side that a song-level head looks at for the answer at one time.
+const NEIGHBOURS: usize = 4;
 
 /// Hears a song chunk by chunk. Chunks of any size give exactly the taggram of the whole.
 pub struct Listener<'m> {
     model: &'m Model,
-    frames_of: MapStream,
-    patches_of: PatchStream,
-    frames: FeatureFrames,
-    patches: Patches,
-    overview: Option<Overview>,
+    rows: RowStream<'m>,
     taggram: Taggram,
-    padded: bool,
+    /// What the network said of every patch, kept for a head that looks at the whole song.
+    said: Vec<f32>,
     peak: f32,
 }
 
+/// What is known once the song is over.
+pub struct Ending {
+    /// How the answer unfolds.
+    pub taggram: Taggram,
+    /// The answer; `None` when nothing was heard.
+    pub verdict: Option<Verdict>,
+    /// The feature map if it was kept.
+    pub map: Option<FeatureMap>,
+    /// What a person should know.
+    pub warnings: Vec<String>,
+}
+
 impl<'m> Listener<'m> {
-    /// Ready to hear samples at the model's rate. `keep_map` keeps the feature map, for a picture.
+    /// Ready to hear samples at the model's rate. `keep_map` keeps the feature map, for a picture;
+    /// `threads` is how many a network may use that can (musicnn).
     ///
     /// # Errors
     /// When the model's recipe cannot be followed.
-    pub fn new(model: &'m Model, keep_map: bool) -> Result<Self, Error> {
+    pub fn new(model: &'m Model, keep_map: bool, threads: usize) -> Result<Self, Error> {
         let (front_end, windows) = (model.front_end(), model.windows());
-        let frames = FeatureFrames::new(front_end.channels(), front_end.bands());
         Ok(Self {
             model,
-            frames_of: front_end.stream()?,
-            patches_of: windows.stream(front_end)?,
-            overview: keep_map.then(|| Overview::new(frames.channels, frames.bands)),
-            frames,
-            patches: Patches::new(windows, front_end),
+            rows: model.network().stream(keep_map, threads)?,
             taggram: Taggram {
                 labels: model.labels().to_vec(),
                 patch_s: windows.frames as f64 / front_end.frame_rate(),
                 ..Taggram::default()
             },
-            padded: false,
+            said: Vec::new(),
             peak: 0.0,
         })
     }
@@ -56,11 +62,8 @@ impl<'m> Listener<'m> {
     /// When the network fails, which is a bug.
     pub fn hear(&mut self, samples: &[f32]) -> Result<usize, Error> {
         self.peak = samples.iter().fold(self.peak, |peak, x| peak.max(x.abs()));
-        self.frames_of.push(samples, &mut self.frames);
-        self.show_frames();
-        self.patches_of.push(&self.frames, &mut self.patches);
-        self.frames.clear();
-        self.classify()
+        self.rows.push(samples)?;
+        self.take_rows()
     }
 
     /// What has been heard so far.
@@ -69,64 +72,96 @@ impl<'m> Listener<'m> {
     }
 
     /// The answer so far; `None` before the first patch.
-    pub fn verdict(&self, how: taggram_model::Decide) -> Option<Verdict> {
-        decide(&self.taggram, how, self.model.calibration())
+    ///
+    /// # Errors
+    /// When the classifier fails, which is a bug.
+    pub fn verdict(&self, how: Decide) -> Result<Option<Verdict>, Error> {
+        let calibration = self.model.calibration();
+        let mut verdict = decide(&self.taggram, how, calibration);
+        if let (Some(verdict), Some(head), Decide::Mean) = (&mut verdict, self.model.head(), how)
+            && head.over == Over::Song
+        {
+            let mut scores = self.whole_song(&self.said)?;
+            calibration.apply(&mut scores);
+            *verdict = Verdict::from_scores(&self.taggram.labels, scores);
+        }
+        Ok(verdict)
     }
 
-    /// Hears the end: the taggram, the map if it was kept, and what a person should know.
+    /// Hears the end.
     ///
     /// # Errors
     /// When the network fails, which is a bug.
-    pub fn finish(mut self) -> Result<(Taggram, Option<FeatureMap>, Vec<String>), Error> {
-        self.frames_of.finish(&mut self.frames);
-        self.show_frames();
-        self.patches_of.push(&self.frames, &mut self.patches);
-        self.patches_of.finish(&mut self.patches);
-        self.classify()?;
+    pub fn finish(mut self, how: Decide) -> Result<Ending, Error> {
+        self.rows.finish()?;
+        self.take_rows()?;
+        let verdict = self.verdict(how)?;
         let mut warnings = Vec::new();
-        if self.peak < SILENCE && !self.taggram.is_empty() {
+        if self.peak < SILENCE && verdict.is_some() {
             warnings.push(format!(
-                "silence: no sample is louder than {SILENCE} of full scale, so the genre means nothing"
+                "silence: no sample is louder than {SILENCE} of full scale, so the answer means nothing"
             ));
         }
-        if self.padded {
+        if self.rows.padded() {
             warnings.push(format!(
                 "shorter than the {:.1} s that the model looks at: it was repeated to fill them",
                 self.taggram.patch_s
             ));
         }
-        Ok((self.taggram, self.overview.map(Overview::into_map), warnings))
+        Ok(Ending { taggram: self.taggram, verdict, map: self.rows.into_map(), warnings })
     }
 
-    fn show_frames(&mut self) {
-        if let Some(overview) = &mut self.overview {
-            overview.push(&self.frames);
+    /// Turns what the network has said into probabilities.
+    fn take_rows(&mut self) -> Result<usize, Error> {
+        let (starts, mut rows) = self.rows.take();
+        let count = starts.len();
+        if count == 0 {
+            return Ok(0);
         }
-    }
-
-    fn classify(&mut self) -> Result<usize, Error> {
-        let count = self.patches.count;
-        let patch_len = self.patches.patch_len();
-        let hop_s = 1.0 / self.model.front_end().frame_rate();
-        for first in (0..count).step_by(BATCH) {
-            let batch = BATCH.min(count - first);
-            let input = &self.patches.data[first * patch_len..(first + batch) * patch_len];
-            let outputs = self
-                .model
-                .engine()
-                .run(&[input], batch)
-                .map_err(|e| Error::new(ErrorKind::Bug, e.to_string()))?;
-            let mut probabilities = outputs.into_iter().next().map(|t| t.data).unwrap_or_default();
-            if self.model.description().answer == Answer::Genres {
-                probabilities.chunks_exact_mut(self.taggram.labels.len()).for_each(softmax);
+        self.taggram.starts_s.extend(starts);
+        match self.model.head() {
+            None => {
+                if self.model.description().answer == Answer::Genres {
+                    rows.chunks_exact_mut(self.taggram.labels.len()).for_each(softmax);
+                }
+                self.taggram.probabilities.extend_from_slice(&rows);
             }
-            self.taggram.probabilities.extend_from_slice(&probabilities);
+            Some(head) if head.over == Over::Patch => {
+                let rows = head.pipeline.predict_rows(&rows).map_err(bug)?;
+                self.taggram.probabilities.extend_from_slice(&rows);
+            }
+            Some(_) => {
+                self.said.extend_from_slice(&rows);
+                self.unfold(count)?;
+            }
         }
-        self.taggram.starts_s.extend(self.patches.starts.iter().map(|&s| s as f64 * hop_s));
-        self.padded |= self.patches.padded;
-        self.patches.clear();
         Ok(count)
     }
+
+    /// A song-level head at every patch: what it would say of the patches around it. The last
+    /// patches are looked at again when their neighbours have come.
+    fn unfold(&mut self, new: usize) -> Result<(), Error> {
+        let width = self.model.network().width();
+        let patches = self.said.len() / width;
+        let from = (patches - new).saturating_sub(NEIGHBOURS);
+        self.taggram.probabilities.truncate(from * self.taggram.labels.len());
+        for i in from..patches {
+            let near = i.saturating_sub(NEIGHBOURS)..(i + NEIGHBOURS + 1).min(patches);
+            let scores = self.whole_song(&self.said[near.start * width..near.end * width])?;
+            self.taggram.probabilities.extend(scores);
+        }
+        Ok(())
+    }
+
+    /// The head's answer for a song of these rows.
+    fn whole_song(&self, rows: &[f32]) -> Result<Vec<f32>, Error> {
+        let head = self.model.head().ok_or_else(|| bug("the model has no head"))?;
+        head.pipeline.predict_proba(&song_row(rows, self.model.network().width())).map_err(bug)
+    }
+}
+
+fn bug(error: impl std::fmt::Display) -> Error {
+    Error::new(ErrorKind::Bug, error.to_string())
 }
 
 /// Logits to probabilities, in place.

@@ -1,27 +1,84 @@
 //! A model that is ready to listen.
 
+use std::path::Path;
+
 use taggram_features::{FrontEnd, Windows};
-use taggram_model::{Artifact, Calibration, Description, Engine};
+use taggram_model::classifier::Pipeline;
+use taggram_model::{Answer, Artifact, Body, Calibration, Description, Over};
 
-use crate::{Error, ErrorKind};
+use crate::network::NetworkRunner;
+use crate::{Error, ErrorKind, registry};
 
-/// A network with everything needed to use it rightly. Cheap to share between threads by reference.
+/// Weights with everything needed to use them rightly. Cheap to share between threads by reference.
 pub struct Model {
     description: Description,
-    engine: Engine,
+    network: NetworkRunner,
+    head: Option<Head>,
+}
+
+/// A classifier on what a network says.
+pub(crate) struct Head {
+    pub over: Over,
+    pub pipeline: Pipeline,
 }
 
 impl Model {
     /// A model from the bytes of a model file.
     ///
     /// # Errors
-    /// When the bytes are no model that this version runs.
+    /// When the bytes are no model that this version runs, or the model needs another one that is not installed.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        let artifact = Artifact::read(bytes)?;
-        let network = &artifact.description.network;
-        let engine = Engine::new(network, &artifact.weights)
-            .map_err(|e| Error::new(ErrorKind::Malformed, e.to_string()))?;
-        Ok(Self { description: artifact.description, engine })
+        Self::from_artifact(Artifact::read(bytes)?)
+    }
+
+    /// A model from its artifact.
+    ///
+    /// # Errors
+    /// As [`Model::from_bytes`].
+    pub fn from_artifact(artifact: Artifact) -> Result<Self, Error> {
+        let (network, head) = match &artifact.description.body {
+            Body::Network { .. } => (NetworkRunner::new(&artifact, None)?, None),
+            Body::Head { base, layer, over, classifier } => {
+                let pipeline = artifact.pipeline(classifier)?;
+                let base = registry::artifact(base).map_err(|e| needs(&artifact, base, &e))?;
+                let network = NetworkRunner::new(&base, Some(layer))?;
+                let width = network.width()
+                    * match over {
+                        Over::Patch => 1,
+                        Over::Song => taggram_model::statistics::STATISTICS,
+                    };
+                if width != pipeline.inputs() {
+                    return Err(Error::new(
+                        ErrorKind::Malformed,
+                        format!(
+                            "the head takes {} values but layer {layer} of {} gives {width}",
+                            pipeline.inputs(),
+                            base.description.name
+                        ),
+                    ));
+                }
+                (network, Some(Head { over: *over, pipeline }))
+            }
+            Body::Descriptors { .. } => {
+                return Err(Error::new(
+                    ErrorKind::Unsupported,
+                    "a classifier of descriptors is used with `taggram evaluate` on a table",
+                ));
+            }
+        };
+        Ok(Self { description: artifact.description, network, head })
+    }
+
+    /// A network model whose rows are the values of one of its layers instead of its answer.
+    ///
+    /// # Errors
+    /// As [`Model::from_artifact`]; when there is no such layer.
+    pub fn layer_of(artifact: Artifact, layer: &str) -> Result<Self, Error> {
+        let network = NetworkRunner::new(&artifact, Some(layer))?;
+        let mut description = artifact.description;
+        description.labels = (0..network.width()).map(|i| format!("{layer}.{i}")).collect();
+        description.answer = Answer::Tags;
+        Ok(Self { description, network, head: None })
     }
 
     /// Short name of the model.
@@ -41,17 +98,27 @@ impl Model {
 
     /// Rate that audio is resampled to, Hz.
     pub fn sample_rate(&self) -> u32 {
-        self.description.front_end.sample_rate
+        self.front_end().sample_rate
     }
 
     /// How samples become frames.
     pub fn front_end(&self) -> &FrontEnd {
-        &self.description.front_end
+        &self.network.front_end
     }
 
     /// How frames become patches.
     pub fn windows(&self) -> &Windows {
-        &self.description.windows
+        &self.network.windows
+    }
+
+    /// The same model with patches that start every `frames` frames.
+    ///
+    /// # Errors
+    /// When that is no distance.
+    pub fn with_hop(mut self, frames: usize) -> Result<Self, Error> {
+        self.network.windows.hop = frames;
+        self.network.windows.check()?;
+        Ok(self)
     }
 
     /// What makes song probabilities honest.
@@ -59,7 +126,36 @@ impl Model {
         self.description.calibration
     }
 
-    pub(crate) fn engine(&self) -> &Engine {
-        &self.engine
+    pub(crate) fn network(&self) -> &NetworkRunner {
+        &self.network
     }
+
+    pub(crate) fn head(&self) -> Option<&Head> {
+        self.head.as_ref()
+    }
+}
+
+/// What to do when the model that a head sits on is not there.
+fn needs(artifact: &Artifact, base: &str, error: &Error) -> Error {
+    let name = &artifact.description.name;
+    if error.kind != ErrorKind::NoModel {
+        return Error::new(error.kind, format!("{name} needs {base}: {error}"));
+    }
+    Error::new(
+        ErrorKind::NoModel,
+        format!(
+            "{name} needs the weights of {base}, which are not installed. Two commands fix it:\n  \
+             pip download --no-deps musicnn==0.1.0\n  \
+             taggram model import musicnn-0.1.0-py3-none-any.whl"
+        ),
+    )
+}
+
+/// Reads a model file.
+pub(crate) fn read_artifact(path: &Path) -> Result<Artifact, Error> {
+    let bytes = std::fs::read(path).map_err(|e| Error::unreadable(path, &e))?;
+    Artifact::read(&bytes).map_err(|e| {
+        let error = Error::from(e);
+        Error::new(error.kind, format!("{}: {error}", path.display()))
+    })
 }

@@ -1,6 +1,6 @@
 //! A picture's worth of a feature map: the whole song in a bounded number of columns.
 
-use taggram_features::{FeatureMap, map::FeatureFrames};
+use taggram_features::{FeatureFrames, FeatureMap};
 
 /// Columns that are kept at most; a screen has fewer.
 const COLUMNS: usize = 4096;
@@ -26,8 +26,9 @@ impl Overview {
         }
     }
 
-    pub(crate) fn push(&mut self, frames: &FeatureFrames) {
-        for frame in frames.data.chunks_exact(self.sum.len()) {
+    /// Takes frames, `[time, channel, band]`.
+    pub(crate) fn push(&mut self, frames: &[f32]) {
+        for frame in frames.chunks_exact(self.sum.len()) {
             self.sum.iter_mut().zip(frame).for_each(|(s, &x)| *s += x);
             self.summed += 1;
             if self.summed == self.stride {
@@ -69,8 +70,7 @@ mod tests {
     #[test]
     fn columns_stay_bounded_and_averages_stay_true() {
         let mut overview = Overview::new(1, 1);
-        let mut frames = FeatureFrames::new(1, 1);
-        frames.data = (0..20_000).map(|i| i as f32).collect();
+        let frames: Vec<f32> = (0..20_000).map(|i| i as f32).collect();
         overview.push(&frames);
         let map = overview.into_map();
         assert!(map.frames > COLUMNS / 2 && map.frames <= COLUMNS, "{} columns", map.frames);
@@ -81,9 +81,8 @@ mod tests {
     #[test]
     fn few_frames_are_kept_as_they_are() {
         let mut overview = Overview::new(1, 2);
-        let mut frames = FeatureFrames::new(1, 2);
-        frames.data = vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+        let frames = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
         overview.push(&frames);
-        assert_eq!(overview.into_map().data, frames.data);
+        assert_eq!(overview.into_map().data, frames);
     }
 }

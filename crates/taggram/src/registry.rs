@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use taggram_model::Artifact;
+
+use crate::model::read_artifact;
 use crate::{Error, ErrorKind, Model};
 
 /// The model that is compiled into the program, as the bytes of its file.
@@ -10,18 +13,30 @@ pub const DEFAULT_MODEL: &[u8] = include_bytes!("../models/default.safetensors")
 /// Name of the model that is compiled in.
 pub const DEFAULT_NAME: &str = "default";
 
-/// Loads a model: `default`, a name in the model folder, or the path of a `.safetensors` file.
+/// The head on musicnn's tags that is compiled in, as the bytes of its file.
+const MUSICNN_HEAD: &[u8] = include_bytes!("../models/musicnn.safetensors");
+
+/// Name of that head: it works once musicnn's weights are imported.
+const MUSICNN_NAME: &str = "musicnn";
+
+/// Loads a model: `default`, `musicnn`, a name in the model folder, or the path of a `.safetensors` file.
 ///
 /// # Errors
 /// [`ErrorKind::NoModel`] when there is none of that name, with what there is.
 pub fn model(name: &str) -> Result<Model, Error> {
-    if name == DEFAULT_NAME {
-        return Model::from_bytes(DEFAULT_MODEL);
+    Model::from_artifact(artifact(name)?)
+}
+
+/// Loads the artifact of a model, by the same names as [`model()`].
+///
+/// # Errors
+/// As [`model()`].
+pub fn artifact(name: &str) -> Result<Artifact, Error> {
+    match name {
+        DEFAULT_NAME => Ok(Artifact::read(DEFAULT_MODEL)?),
+        MUSICNN_NAME => Ok(Artifact::read(MUSICNN_HEAD)?),
+        _ => read_artifact(&find(name)?),
     }
-    let path = find(name)?;
-    let bytes = std::fs::read(&path).map_err(|e| Error::unreadable(&path, &e))?;
-    Model::from_bytes(&bytes)
-        .map_err(|e| Error::new(e.kind, format!("{}: {}", path.display(), e.message)))
 }
 
 /// The folder of installed models: `$TAGGRAM_MODELS`, else `taggram/models` in the user's data folder.
@@ -36,7 +51,7 @@ pub fn model_folder() -> Option<PathBuf> {
     Some(data.join("taggram").join("models"))
 }
 
-/// Names of the models that can be used: the built-in one, then those in the model folder, sorted.
+/// Names of the models that can be used: the built-in ones, then those in the model folder, sorted.
 pub fn installed() -> Vec<String> {
     let mut names: Vec<String> = model_folder()
         .and_then(|folder| std::fs::read_dir(folder).ok())
@@ -50,7 +65,7 @@ pub fn installed() -> Vec<String> {
         })
         .collect();
     names.sort();
-    names.insert(0, DEFAULT_NAME.to_string());
+    names.splice(0..0, [DEFAULT_NAME.to_string(), MUSICNN_NAME.to_string()]);
     names
 }
 

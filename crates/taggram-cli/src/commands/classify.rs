@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use taggram::{Error, ErrorKind, Listen, Model, Record};
+use taggram::{Error, ErrorKind, Listen, Model, Record, Source};
 
 use crate::Outcome;
 use crate::args::{Classify, Format};
@@ -37,8 +37,7 @@ pub fn run(arguments: &Classify) -> anyhow::Result<Outcome> {
         .map(|p| p.to_string_lossy().chars().count().min(WIDEST_PATH))
         .max()
         .unwrap_or(0);
-    let mut printer =
-        Printer::new(io::stdout().lock(), arguments.format, model.labels(), width)?;
+    let mut printer = Printer::new(io::stdout().lock(), arguments.format, model.labels(), width)?;
     let bar = progress_bar(files.len());
     let mut failed = 0usize;
     in_order(
@@ -79,10 +78,12 @@ fn classify(model: &Model, found: &Found, how: &Listen, top: usize) -> Record {
     let name = path.to_string_lossy();
     let heard = match found {
         Err((_, why)) => Err(Error::new(ErrorKind::Unreadable, why.clone())),
-        Ok(path) => catch_unwind(AssertUnwindSafe(|| taggram::listen(model, path.into(), how)))
-            .unwrap_or_else(|_| {
-                Err(Error::new(ErrorKind::Bug, "a bug: the analysis of this file panicked"))
-            }),
+        Ok(path) => catch_unwind(AssertUnwindSafe(|| {
+            taggram::listen(model, Source::Path(path.clone()), how)
+        }))
+        .unwrap_or_else(|_| {
+            Err(Error::new(ErrorKind::Bug, "a bug: the analysis of this file panicked"))
+        }),
     };
     match heard {
         Ok(heard) => Record::heard(&name, model, &heard, top),

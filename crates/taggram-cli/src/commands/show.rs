@@ -1,0 +1,108 @@
+//! `taggram show`: the taggram of one file as a picture or a table.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use anyhow::Context;
+use taggram::{Heard, Listen, Model, Record, Source};
+use taggram_plot::{Spectrogram, TaggramPicture};
+
+use crate::Outcome;
+use crate::args::Show;
+
+/// Runners-up that the picture names.
+const RUNNERS_UP: usize = 3;
+
+pub fn run(arguments: &Show) -> anyhow::Result<Outcome> {
+    let form = arguments.out.extension().and_then(|e| e.to_str()).unwrap_or_default();
+    let form = form.to_ascii_lowercase();
+    if !["png", "svg", "json", "csv"].contains(&form.as_str()) {
+        anyhow::bail!(
+            "{}: the ending must be .png, .svg, .json or .csv to tell the form",
+            arguments.out.display()
+        );
+    }
+    let model = taggram::model(&arguments.hearing.model)?;
+    let how = Listen {
+        excerpt: arguments.hearing.excerpt,
+        decide: arguments.hearing.decide.into(),
+        keep_map: matches!(form.as_str(), "png" | "svg"),
+        ..Listen::default()
+    };
+    let heard = match taggram::listen(&model, Source::Path(arguments.file.clone()), &how) {
+        Ok(heard) => heard,
+        Err(error) => {
+            eprintln!("taggram: {}: {error}", arguments.file.display());
+            return Ok(Outcome::SomeFailed);
+        }
+    };
+    for warning in &heard.warnings {
+        eprintln!("taggram: {}: {warning}", arguments.file.display());
+    }
+    match form.as_str() {
+        "json" => write(&arguments.out, &json(&arguments.file, &model, &heard)?)?,
+        "csv" => write(&arguments.out, &csv(&heard)?)?,
+        _ => picture(&arguments.file, &model, &heard)?
+            .save(&arguments.out)
+            .with_context(|| format!("{} could not be written", arguments.out.display()))?,
+    }
+    println!("{}", arguments.out.display());
+    Ok(Outcome::Done)
+}
+
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    std::fs::write(path, text).with_context(|| format!("{} could not be written", path.display()))
+}
+
+/// The record of the song with its taggram under `taggram`.
+fn json(file: &Path, model: &Model, heard: &Heard) -> anyhow::Result<String> {
+    let record = Record::heard(&file.to_string_lossy(), model, heard, usize::MAX);
+    let mut value = serde_json::to_value(record)?;
+    value["taggram"] = serde_json::to_value(&heard.taggram)?;
+    Ok(serde_json::to_string_pretty(&value)? + "\n")
+}
+
+/// A row a window: its start, and the probability of each genre.
+fn csv(heard: &Heard) -> anyhow::Result<String> {
+    let taggram = &heard.taggram;
+    let mut text = format!("start_s,end_s,{}\n", taggram.labels.join(","));
+    for (i, &start) in taggram.starts_s.iter().enumerate() {
+        write!(text, "{start:.3},{:.3}", start + taggram.patch_s)?;
+        for p in taggram.patch(i) {
+            write!(text, ",{p:.6}")?;
+        }
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+fn picture(file: &Path, model: &Model, heard: &Heard) -> anyhow::Result<taggram_plot::Chart> {
+    let name = file.file_name().map(|n| n.to_string_lossy()).unwrap_or_default();
+    let mut scores = heard.verdict.scores.clone();
+    scores.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let runners_up: Vec<String> = scores
+        .iter()
+        .filter(|(genre, _)| *genre != heard.verdict.genre)
+        .take(RUNNERS_UP)
+        .map(|(genre, p)| format!("{genre} {:.0} %", 100.0 * p))
+        .collect();
+    let verdict = format!("{} {:.0} %", heard.verdict.genre, 100.0 * heard.verdict.confidence);
+    let subtitle = format!("then {} · model {}", runners_up.join(", "), model.name());
+    let spectrogram = heard.map.as_ref().map(|map| Spectrogram {
+        levels_db: &map.data[..map.frames * map.bands],
+        frames: map.frames,
+        bands: map.bands,
+        seconds: heard.duration_s,
+    });
+    Ok(taggram_plot::taggram(&TaggramPicture {
+        title: &name,
+        verdict: &verdict,
+        subtitle: &subtitle,
+        labels: &heard.taggram.labels,
+        probabilities: &heard.taggram.probabilities,
+        starts_s: &heard.taggram.starts_s,
+        window_s: heard.taggram.patch_s,
+        spectrogram,
+        ..TaggramPicture::default()
+    })?)
+}

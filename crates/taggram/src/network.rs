@@ -1,0 +1,243 @@
+//! A network with its front-end: samples in, a row of values a patch out.
+
+use taggram_features::{FeatureFrames, FrontEnd, MapStream, PatchStream, Patches, Windows};
+use taggram_model::musicnn::MusicnnRunner;
+use taggram_model::{Artifact, Body, Engine, Network};
+
+use crate::overview::Overview;
+use crate::{Error, ErrorKind};
+
+/// Patches that are given to the engine at once. More would not be faster, only larger.
+const BATCH: usize = 8;
+
+/// Frames that musicnn's whole-song path takes at once, one minute: long enough that what
+/// neighbouring sections compute twice (two thirds of a patch) does not matter.
+const SECTION: usize = 3750;
+
+/// A network that is ready to run, read at one of its layers.
+pub(crate) struct NetworkRunner {
+    pub front_end: FrontEnd,
+    pub windows: Windows,
+    runs: Runs,
+    width: usize,
+}
+
+/// Which implementation runs it.
+enum Runs {
+    /// Any network, patch by patch.
+    Patches(Engine),
+    /// musicnn, a section of a song at a time.
+    Musicnn(Box<MusicnnRunner>, MusicnnLayer),
+}
+
+/// What the whole-song path of musicnn gives.
+#[derive(Clone, Copy)]
+enum MusicnnLayer {
+    Tags,
+    MaxPool,
+    MeanPool,
+    Penultimate,
+}
+
+impl NetworkRunner {
+    /// The network of `artifact`, read at `layer`, or at its answer when that is `None`.
+    pub fn new(artifact: &Artifact, layer: Option<&str>) -> Result<Self, Error> {
+        let Body::Network { front_end, windows, network } = &artifact.description.body else {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("{} has no network of its own to read", artifact.description.name),
+            ));
+        };
+        let layer = layer.unwrap_or(&network.outputs[0]);
+        let shapes = network.shapes()?;
+        let shape = shapes.get(layer).ok_or_else(|| {
+            let layers = network.nodes.iter().map(|n| n.name.as_str()).collect::<Vec<_>>();
+            Error::new(
+                ErrorKind::Unsupported,
+                format!(
+                    "{} has no layer {layer}; it has {}",
+                    artifact.description.name,
+                    layers.join(", ")
+                ),
+            )
+        })?;
+        Ok(Self {
+            front_end: front_end.clone(),
+            windows: windows.clone(),
+            runs: runs(artifact, network, layer)?,
+            width: shape.iter().product(),
+        })
+    }
+
+    /// Number of values of a row.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Rows from samples as they come.
+    pub fn stream(&self, keep_map: bool, threads: usize) -> Result<RowStream<'_>, Error> {
+        let (channels, bands) = (self.front_end.channels(), self.front_end.bands());
+        Ok(RowStream {
+            runner: self,
+            frames_of: self.front_end.stream()?,
+            patches_of: self.windows.stream(&self.front_end)?,
+            frames: FeatureFrames::new(channels, bands),
+            patches: Patches::new(&self.windows, &self.front_end),
+            first: 0,
+            overview: keep_map.then(|| Overview::new(channels, bands)),
+            threads,
+            starts: Vec::new(),
+            rows: Vec::new(),
+            padded: false,
+        })
+    }
+}
+
+fn runs(artifact: &Artifact, network: &Network, layer: &str) -> Result<Runs, Error> {
+    let musicnn_layer = match layer {
+        "tags" => Some(MusicnnLayer::Tags),
+        "max_pool" => Some(MusicnnLayer::MaxPool),
+        "mean_pool" => Some(MusicnnLayer::MeanPool),
+        "penultimate" => Some(MusicnnLayer::Penultimate),
+        _ => None,
+    };
+    if let Some(layer) = musicnn_layer
+        && let Ok(runner) = MusicnnRunner::new(network, &artifact.weights)
+    {
+        return Ok(Runs::Musicnn(Box::new(runner), layer));
+    }
+    let network = network.with_outputs(&[layer])?;
+    let weights = network
+        .weight_specs()?
+        .into_iter()
+        .filter_map(|spec| artifact.weights.get_key_value(&spec.name))
+        .map(|(name, tensor)| (name.clone(), tensor.clone()))
+        .collect();
+    Ok(Runs::Patches(Engine::new(&network, &weights)?))
+}
+
+/// Turns samples into rows, chunk by chunk; chunks of any size give the same rows.
+pub(crate) struct RowStream<'m> {
+    runner: &'m NetworkRunner,
+    frames_of: MapStream,
+    patches_of: PatchStream,
+    frames: FeatureFrames,
+    patches: Patches,
+    /// Number in the song of the first frame in `frames`.
+    first: usize,
+    overview: Option<Overview>,
+    threads: usize,
+    /// First frame of each patch that has not been taken.
+    starts: Vec<usize>,
+    /// Rows that have not been taken, `[patch, width]`.
+    rows: Vec<f32>,
+    padded: bool,
+}
+
+impl RowStream<'_> {
+    /// Takes mono samples at the front-end's rate.
+    pub fn push(&mut self, samples: &[f32]) -> Result<(), Error> {
+        let held = self.frames.data.len();
+        self.frames_of.push(samples, &mut self.frames);
+        self.look(held);
+        self.run(false)
+    }
+
+    /// Takes the end.
+    pub fn finish(&mut self) -> Result<(), Error> {
+        let held = self.frames.data.len();
+        self.frames_of.finish(&mut self.frames);
+        self.look(held);
+        self.run(true)
+    }
+
+    /// The rows since the last call: the time of each patch's start in seconds, and `[patch, width]`.
+    pub fn take(&mut self) -> (Vec<f64>, Vec<f32>) {
+        let hop_s = 1.0 / self.runner.front_end.frame_rate();
+        let starts = self.starts.drain(..).map(|frame| frame as f64 * hop_s).collect();
+        (starts, std::mem::take(&mut self.rows))
+    }
+
+    /// Whether the song was shorter than a patch and was repeated to fill one.
+    pub fn padded(&self) -> bool {
+        self.padded
+    }
+
+    /// The feature map, if it was to be kept.
+    pub fn into_map(self) -> Option<taggram_features::FeatureMap> {
+        self.overview.map(Overview::into_map)
+    }
+
+    /// Keeps the new frames, those after the first `held` values, for the picture.
+    fn look(&mut self, held: usize) {
+        if let Some(overview) = &mut self.overview {
+            overview.push(&self.frames.data[held..]);
+        }
+    }
+
+    fn run(&mut self, end: bool) -> Result<(), Error> {
+        match &self.runner.runs {
+            Runs::Patches(engine) => {
+                self.patches_of.push(&self.frames, &mut self.patches);
+                self.frames.clear();
+                if end {
+                    self.patches_of.finish(&mut self.patches);
+                }
+                self.run_patches(engine)
+            }
+            Runs::Musicnn(runner, layer) => self.run_section(runner, *layer, end),
+        }
+    }
+
+    fn run_patches(&mut self, engine: &Engine) -> Result<(), Error> {
+        let (count, patch_len) = (self.patches.count, self.patches.patch_len());
+        for first in (0..count).step_by(BATCH) {
+            let batch = BATCH.min(count - first);
+            let input = &self.patches.data[first * patch_len..(first + batch) * patch_len];
+            let outputs = engine.run(&[input], batch)?;
+            self.rows.extend_from_slice(&outputs[0].data);
+        }
+        self.starts.append(&mut self.patches.starts);
+        self.padded |= self.patches.padded;
+        self.patches.clear();
+        Ok(())
+    }
+
+    /// Runs the frames at hand when they are a section, or all that is left at the end.
+    fn run_section(
+        &mut self,
+        runner: &MusicnnRunner,
+        layer: MusicnnLayer,
+        end: bool,
+    ) -> Result<(), Error> {
+        let windows = &self.runner.windows;
+        let frames = self.frames.frames();
+        let song_goes_on = self.first > 0;
+        if frames == 0 || (end && song_goes_on && frames < windows.frames) {
+            return Ok(());
+        }
+        if !end && frames < SECTION + windows.frames {
+            return Ok(());
+        }
+        let map = std::mem::replace(
+            &mut self.frames,
+            FeatureFrames::new(self.runner.front_end.channels(), self.runner.front_end.bands()),
+        )
+        .into_map();
+        let output = runner.run(&map, windows, self.threads)?;
+        let values = match layer {
+            MusicnnLayer::Tags => output.tags,
+            MusicnnLayer::MaxPool => output.max_pool,
+            MusicnnLayer::MeanPool => output.mean_pool,
+            MusicnnLayer::Penultimate => output.penultimate,
+        };
+        self.starts.extend(output.starts.iter().map(|start| self.first + start));
+        self.rows.extend_from_slice(&values);
+        self.padded |= output.padded;
+        // The next section begins at the first patch that did not fit into this one.
+        let done = output.starts.len() * windows.hop;
+        self.first += done;
+        self.frames.data = map.data.get(done * map.bands..).unwrap_or_default().to_vec();
+        Ok(())
+    }
+}
