@@ -45,6 +45,8 @@ pub struct AudioFormat {
 /// ```
 pub struct AudioReader {
     decoder: Box<dyn Decode>,
+    /// The source once more, for going back from the end.
+    again: Option<Source>,
     format: AudioFormat,
     limits: Limits,
     place: Option<String>,
@@ -110,8 +112,9 @@ impl AudioReader {
             _ => None,
         };
         let result = guarded(|| {
-            let opened = source.ready(limits)?;
-            Self::begin(decode::open(opened, limits)?, limits)
+            let mut opened = source.ready(limits)?;
+            let again = opened.again.take();
+            Self::begin(decode::open(opened, limits)?, again, limits)
         });
         match (result, place) {
             (Ok(reader), place) => Ok(Self { place, ..reader }),
@@ -121,10 +124,15 @@ impl AudioReader {
     }
 
     /// Decodes the first block: only what comes out tells the rate and the channels for sure.
-    fn begin(decoder: Box<dyn Decode>, limits: &Limits) -> Result<Self, AudioError> {
+    fn begin(
+        decoder: Box<dyn Decode>,
+        again: Option<Source>,
+        limits: &Limits,
+    ) -> Result<Self, AudioError> {
         let claims = decoder.claims().clone();
         let mut reader = Self {
             decoder,
+            again,
             format: AudioFormat {
                 container: claims.container.to_owned(),
                 codec: claims.codec.clone(),
@@ -253,6 +261,17 @@ impl AudioReader {
         // Close ahead, decoding on is as good as seeking.
         let close = target >= next && target - next <= run_in + i64::from(rate);
         let mut sought = false;
+        if self.ended
+            && let Some(source) = self.again.take()
+        {
+            // Not every demuxer finds its way back once it has met the end.
+            let limits = &self.limits;
+            (self.decoder, self.again) = guarded(|| {
+                let mut opened = source.ready(limits)?;
+                let again = opened.again.take();
+                Ok((decode::open(opened, limits)?, again))
+            })?;
+        }
         if !close || self.ended {
             let to = (target - run_in).max(0) as u64;
             sought = guarded(|| self.decoder.seek(to, rate))?;
@@ -266,6 +285,7 @@ impl AudioReader {
             self.pending = false;
             self.lost = true;
             self.ended = false;
+            self.position = (target - run_in).max(0);
         }
         self.from = target;
         if self.pending {

@@ -11,6 +11,7 @@ use symphonia::core::io::{MediaSource, ReadOnlySource};
 use crate::{AudioError, ErrorKind, Limits};
 
 /// Where the bytes of an audio file come from.
+#[non_exhaustive]
 pub enum Source {
     /// A file. Anything but a regular file is read as a stream.
     Path(PathBuf),
@@ -31,6 +32,8 @@ pub(crate) struct Opened {
     pub begins: String,
     /// Size in bytes, where it is known.
     pub size: Option<u64>,
+    /// The same source once more, unless it can be read only once.
+    pub again: Option<Source>,
     /// Set when a stream delivered more than [`Limits::max_bytes`].
     pub over_limit: Arc<AtomicBool>,
 }
@@ -53,7 +56,8 @@ impl Source {
                 let head = &bytes[..bytes.len().min(HEAD)];
                 let (looks, begins) = (look(head)?, begins(head));
                 Ok(Opened {
-                    media: Box::new(Cursor::new(bytes)),
+                    media: Box::new(Cursor::new(bytes.clone())),
+                    again: Some(Self::Bytes(bytes)),
                     looks,
                     begins,
                     size: Some(size),
@@ -91,6 +95,7 @@ fn open_path(path: &Path, limits: &Limits) -> Result<Opened, AudioError> {
     file.seek(SeekFrom::Start(0)).map_err(|e| AudioError::unreadable("reading the file", &e))?;
     Ok(Opened {
         media: Box::new(file),
+        again: Some(Source::Path(path.to_owned())),
         looks,
         begins: begins(&head),
         size: Some(facts.len()),
@@ -112,7 +117,7 @@ fn open_stream(
     };
     if looks != Looks::Mp4 {
         let media = Box::new(ReadOnlySource::new(metered));
-        return Ok(Opened { media, looks, begins, size: None, over_limit });
+        return Ok(Opened { media, looks, begins, size: None, again: None, over_limit });
     }
     // An MP4 may keep its index at the end: hold it, within the limit.
     let cap = limits.max_spool_bytes.min(limits.max_bytes);
@@ -128,7 +133,9 @@ fn open_stream(
     }
     result.map_err(|e| AudioError::unreadable("reading the stream", &e))?;
     let size = Some(spool.len() as u64);
-    Ok(Opened { media: Box::new(Cursor::new(spool)), looks, begins, size, over_limit })
+    let spool: Arc<[u8]> = spool.into();
+    let again = Some(Source::Bytes(spool.clone()));
+    Ok(Opened { media: Box::new(Cursor::new(spool)), looks, begins, size, again, over_limit })
 }
 
 fn read_head(from: &mut impl Read) -> Result<Vec<u8>, AudioError> {

@@ -10,7 +10,7 @@ use symphonia::core::codecs::audio::well_known::{
     CODEC_ID_AAC, CODEC_ID_MP3, CODEC_ID_OPUS, CODEC_ID_VORBIS,
 };
 use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
-use symphonia::core::errors::Error;
+use symphonia::core::errors::{Error, SeekErrorKind};
 use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::{FormatOptions, FormatReader, SeekMode, SeekTo, TrackType};
 use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
@@ -53,7 +53,7 @@ pub(crate) struct Packets {
 
 impl Packets {
     pub fn open(opened: Opened, limits: &Limits) -> Result<Self, AudioError> {
-        let Opened { mut media, looks, begins, size, over_limit } = opened;
+        let Opened { mut media, looks, begins, size, over_limit, .. } = opened;
         let trim = if looks == Looks::Mp4 { mp4::trim(&mut *media) } else { Trim::default() };
         let can_go_back = media.is_seekable();
         let stream = MediaSourceStream::new(media, MediaSourceStreamOptions::default());
@@ -85,7 +85,9 @@ impl Packets {
         check_pcm_length(&mut claims, &params, size);
         let mut queue = VecDeque::new();
         let wanted = if params.codec == CODEC_ID_AAC { TRIAL } else { 1 };
-        while queue.len() < wanted {
+        // A first packet may be nothing but encoder delay, and then tells no time.
+        let silent = |queue: &VecDeque<Packet>| queue.iter().all(|p| p.dur.get() == 0);
+        while queue.len() < wanted || (silent(&queue) && queue.len() < TRIAL) {
             match format.next_packet() {
                 Ok(Some(packet)) if packet.track_id == id => queue.push_back(packet),
                 Ok(Some(_)) => {}
@@ -93,7 +95,7 @@ impl Packets {
                 Ok(None) | Err(_) => break,
             }
         }
-        let origin = queue.front().map_or(0, start_of);
+        let origin = queue.iter().find(|p| p.dur.get() > 0).map_or(0, start_of);
         let codec = choose(&params, queue.make_contiguous(), &mut claims)?;
         claims.codec = match &codec {
             Codec::Symphonia(decoder) => decoder.codec_info().short_name.to_owned(),
@@ -237,9 +239,15 @@ impl Decode for Packets {
             ts: Timestamp::new(self.origin.saturating_add(ticks)),
             track_id: self.track,
         };
-        self.queue.clear();
         match self.format.seek(SeekMode::Accurate, to) {
-            Ok(_) => {}
+            Ok(_) => self.queue.clear(),
+            Err(Error::SeekError(SeekErrorKind::OutOfRange)) => {
+                self.queue.clear();
+                return Err(AudioError::new(
+                    ErrorKind::TooShort,
+                    format!("the audio ends before {:.3} s", frame as f64 / f64::from(rate)),
+                ));
+            }
             // The container found no way there; the caller decodes its way ahead if it can.
             Err(Error::SeekError(_) | Error::DecodeError(_) | Error::Unsupported(_)) => {
                 return Ok(false);
@@ -306,8 +314,8 @@ fn preroll(params: &AudioCodecParameters) -> u64 {
         CODEC_ID_AAC => 4 * 1024,
         // Two of the longest blocks.
         CODEC_ID_VORBIS => 2 * 8192,
-        // RFC 7845 §4.6 asks for 80 ms.
-        CODEC_ID_OPUS => 4800,
+        // RFC 7845 §4.6 asks for 80 ms; after half a second the difference is below −100 dB.
+        CODEC_ID_OPUS => 24_000,
         _ => 0,
     }
 }
@@ -348,6 +356,9 @@ fn not_opened(error: &Error, begins: &str) -> AudioError {
         Error::Unsupported(what) if what.contains("probe") => AudioError::malformed(format!(
             "no audio format was recognised (the file begins with {begins})"
         )),
+        Error::Unsupported(what) if what.contains("missing") => {
+            AudioError::malformed(format!("the file is incomplete: {what}"))
+        }
         Error::Unsupported(what) => {
             AudioError::unsupported(format!("the file uses something not supported: {what}"))
         }

@@ -1,7 +1,9 @@
 //! Writing audio: WAV and FLAC.
 
+mod flac;
 mod wav;
 
+pub use flac::FlacWriter;
 pub use wav::{WavFormat, WavWriter};
 
 /// A sample in −1…1 as an integer of `bits` bits, rounded and clipped: the exact inverse of

@@ -18,7 +18,7 @@ pub enum ResamplingKind {
     /// As `soxr` at quality HQ, librosa's default since 0.10.
     #[default]
     SoxrHq,
-    /// As `resampy`'s `kaiser_best`, librosa's default before 0.10.
+    /// As `kaiser_best` of `resampy` before 0.4, librosa's default before 0.10.
     KaiserBest,
 }
 
