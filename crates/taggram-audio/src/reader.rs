@@ -402,8 +402,7 @@ impl AudioReader {
         self.block.truncate(last as usize * channels);
         self.block.drain(..first as usize * channels);
         for x in &mut self.block {
-            // False for NaN too.
-            if !(x.abs() <= ABSURD) {
+            if x.is_nan() || x.abs() > ABSURD {
                 *x = 0.0;
                 self.replaced += 1;
             }

@@ -32,6 +32,8 @@ pub(crate) struct Opened {
     pub begins: String,
     /// Size in bytes, where it is known.
     pub size: Option<u64>,
+    /// It is an AIFF that ends before its header says.
+    pub cut: bool,
     /// The same source once more, unless it can be read only once.
     pub again: Option<Source>,
     /// Set when a stream delivered more than [`Limits::max_bytes`].
@@ -54,12 +56,13 @@ impl Source {
                 let size = bytes.len() as u64;
                 check_size(size, limits)?;
                 let head = &bytes[..bytes.len().min(HEAD)];
-                let (looks, begins) = (look(head)?, begins(head));
+                let (looks, begins, cut) = (look(head)?, begins(head), is_cut(head, size));
                 Ok(Opened {
                     media: Box::new(Cursor::new(bytes.clone())),
                     again: Some(Self::Bytes(bytes)),
                     looks,
                     begins,
+                    cut,
                     size: Some(size),
                     over_limit: Arc::default(),
                 })
@@ -98,6 +101,7 @@ fn open_path(path: &Path, limits: &Limits) -> Result<Opened, AudioError> {
         again: Some(Source::Path(path.to_owned())),
         looks,
         begins: begins(&head),
+        cut: is_cut(&head, facts.len()),
         size: Some(facts.len()),
         over_limit: Arc::default(),
     })
@@ -117,7 +121,15 @@ fn open_stream(
     };
     if looks != Looks::Mp4 {
         let media = Box::new(ReadOnlySource::new(metered));
-        return Ok(Opened { media, looks, begins, size: None, again: None, over_limit });
+        return Ok(Opened {
+            media,
+            looks,
+            begins,
+            cut: false,
+            size: None,
+            again: None,
+            over_limit,
+        });
     }
     // An MP4 may keep its index at the end: hold it, within the limit.
     let cap = limits.max_spool_bytes.min(limits.max_bytes);
@@ -135,7 +147,15 @@ fn open_stream(
     let size = Some(spool.len() as u64);
     let spool: Arc<[u8]> = spool.into();
     let again = Some(Source::Bytes(spool.clone()));
-    Ok(Opened { media: Box::new(Cursor::new(spool)), looks, begins, size, again, over_limit })
+    Ok(Opened {
+        media: Box::new(Cursor::new(spool)),
+        looks,
+        begins,
+        cut: false,
+        size,
+        again,
+        over_limit,
+    })
 }
 
 fn read_head(from: &mut impl Read) -> Result<Vec<u8>, AudioError> {
@@ -144,6 +164,12 @@ fn read_head(from: &mut impl Read) -> Result<Vec<u8>, AudioError> {
         .read_to_end(&mut head)
         .map_err(|e| AudioError::unreadable("reading the first bytes", &e))?;
     Ok(head)
+}
+
+/// Whether an AIFF promises more than the `size` bytes there are.
+fn is_cut(head: &[u8], size: u64) -> bool {
+    let promised = head.get(4..8).and_then(|b| Some(u32::from_be_bytes(b.try_into().ok()?)));
+    head.starts_with(b"FORM") && promised.is_some_and(|n| u64::from(n) + 8 > size)
 }
 
 fn begins(head: &[u8]) -> String {

@@ -9,12 +9,14 @@ use taggram_audio::encode::{FlacWriter, WavFormat, WavWriter};
 use taggram_audio::{AudioReader, Excerpt, Limits, MonoSpec, MonoStream, read_mono};
 
 /// What `name` is expected to be: container, codec, channels, rate.
-const FILES: [(&str, &str, &str, usize, u32); 11] = [
+const FILES: [(&str, &str, &str, usize, u32); 12] = [
     ("tone.wav", "wav", "pcm_s24le", 2, 44_100),
     ("tone.aiff", "aiff", "pcm_s16be", 2, 44_100),
     ("tone.oga", "ogg", "flac", 2, 44_100),
     ("tone.alac.m4a", "mp4", "alac", 2, 44_100),
     ("tone.mp3", "mp3", "mp3", 2, 44_100),
+    // MPEG-2: its encoder delay is longer than a packet.
+    ("tone22.mp3", "mp3", "mp3", 1, 22_050),
     ("tone.ogg", "ogg", "vorbis", 2, 44_100),
     ("tone.opus", "ogg", "opus", 2, 48_000),
     ("tone.51.opus", "ogg", "opus", 6, 48_000),
@@ -108,8 +110,8 @@ fn seeking_lands_on_the_sample() {
             let rest = drain(&mut reader).unwrap();
             assert_eq!(rest.len(), all.len() - frame * channels, "{name} from {part}");
             let off = worst(&all[frame * channels..], &rest);
-            // Only Opus carries state for longer than it is run in.
-            let most = if name.ends_with("opus") { 2e-2 } else { 1e-6 };
+            // AAC fills in noise from a generator that starts afresh.
+            let most = if ["tone.m4a", "tone.aac"].contains(&name) { 1e-3 } else { 1e-6 };
             assert!(off <= most, "{name} from {part}: off by {off}");
         }
         let error = reader.seek(1e4).unwrap_err().to_string();

@@ -4,7 +4,7 @@
 Made with: Python 3.11, numpy 2.2.6, soxr 1.1.0, resampy 0.4.3, ffmpeg 5.1.9 (Debian 12).
 
   resample/<kind>_<from>_<to>.raw   the signal at <from> Hz, resampled (f32, little-endian)
-  tone.<format>                     0.35 s of the tone below, encoded by ffmpeg
+  tone.<format>, tone22.mp3         0.35 s of the tone below (less of some), encoded by ffmpeg
   tone_<format>.raw                 what ffmpeg decodes the lossy ones to: 2,000 frames of the
                                     left channel from frame 6,000 on (f32, little-endian)
 
@@ -68,8 +68,9 @@ def encode():
         "wav": ["-c:a", "pcm_s24le", "-t", "0.05"],
         "51.opus": ["-af", "pan=5.1|FL=FL|FR=FR|FC=0.5*FL+0.5*FR|LFE=0*FL|BL=0.5*FL|BR=0.5*FR", "-c:a", "libopus", "-mapping_family", "1", "-b:a", "128k", "-t", "0.2"],
     }
+    kinds["22.mp3"] = ["-c:a", "libmp3lame", "-b:a", "48k", "-ar", "22050", "-ac", "1"]
     for name, options in kinds.items():
-        path = HERE / f"tone.{name}"
+        path = HERE / (f"tone{name}" if name == "22.mp3" else f"tone.{name}")
         subprocess.run(base + options + [str(path)], input=pcm, check=True)
         if name in ("mp3", "ogg", "opus", "m4a", "aac"):
             raw = subprocess.run(["ffmpeg", "-v", "error", "-i", str(path), "-f", "f32le", "-"], check=True, capture_output=True).stdout

@@ -13,7 +13,7 @@ use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDe
 use symphonia::core::errors::{Error, SeekErrorKind};
 use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::{FormatOptions, FormatReader, SeekMode, SeekTo, TrackType};
-use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
+use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions, ReadOnlySource};
 use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
 use symphonia::core::units::{TimeBase, Timestamp};
@@ -42,8 +42,9 @@ pub(crate) struct Packets {
     codec: Codec,
     track: u32,
     time_base: TimeBase,
-    /// Timestamp of the first decoded frame.
+    /// Timestamp of the first decoded frame, and of the first packet.
     origin: i64,
+    begin: i64,
     queue: VecDeque<Packet>,
     claims: Claims,
     over_limit: Arc<AtomicBool>,
@@ -53,8 +54,12 @@ pub(crate) struct Packets {
 
 impl Packets {
     pub fn open(opened: Opened, limits: &Limits) -> Result<Self, AudioError> {
-        let Opened { mut media, looks, begins, size, over_limit, .. } = opened;
+        let Opened { mut media, looks, begins, size, over_limit, cut, .. } = opened;
         let trim = if looks == Looks::Mp4 { mp4::trim(&mut *media) } else { Trim::default() };
+        if cut {
+            // The demuxer would look for what follows the samples, and give up.
+            media = Box::new(ReadOnlySource::new(media));
+        }
         let can_go_back = media.is_seekable();
         let stream = MediaSourceStream::new(media, MediaSourceStreamOptions::default());
         let mut format = symphonia::default::get_probe()
@@ -85,9 +90,7 @@ impl Packets {
         check_pcm_length(&mut claims, &params, size);
         let mut queue = VecDeque::new();
         let wanted = if params.codec == CODEC_ID_AAC { TRIAL } else { 1 };
-        // A first packet may be nothing but encoder delay, and then tells no time.
-        let silent = |queue: &VecDeque<Packet>| queue.iter().all(|p| p.dur.get() == 0);
-        while queue.len() < wanted || (silent(&queue) && queue.len() < TRIAL) {
+        while queue.len() < wanted {
             match format.next_packet() {
                 Ok(Some(packet)) if packet.track_id == id => queue.push_back(packet),
                 Ok(Some(_)) => {}
@@ -95,7 +98,9 @@ impl Packets {
                 Ok(None) | Err(_) => break,
             }
         }
-        let origin = queue.iter().find(|p| p.dur.get() > 0).map_or(0, start_of);
+        // An MP3's time begins after its delay, of which the first packets may be made wholly.
+        let origin = if container == "mp3" { 0 } else { queue.front().map_or(0, start_of) };
+        let begin = queue.front().map_or(0, |packet| packet.pts.get());
         let codec = choose(&params, queue.make_contiguous(), &mut claims)?;
         claims.codec = match &codec {
             Codec::Symphonia(decoder) => decoder.codec_info().short_name.to_owned(),
@@ -108,6 +113,7 @@ impl Packets {
             track: id,
             time_base,
             origin,
+            begin,
             queue,
             claims,
             over_limit,
@@ -235,10 +241,9 @@ impl Decode for Packets {
         let (numer, denom) =
             (u128::from(self.time_base.numer.get()), u128::from(self.time_base.denom.get()));
         let ticks = (u128::from(frame) * denom / (numer * u128::from(rate))) as i64;
-        let to = SeekTo::Timestamp {
-            ts: Timestamp::new(self.origin.saturating_add(ticks)),
-            track_id: self.track,
-        };
+        // The start is that of the first packet, even if its frames are cut off.
+        let ts = if frame == 0 { self.begin } else { self.origin.saturating_add(ticks) };
+        let to = SeekTo::Timestamp { ts: Timestamp::new(ts), track_id: self.track };
         match self.format.seek(SeekMode::Accurate, to) {
             Ok(_) => self.queue.clear(),
             Err(Error::SeekError(SeekErrorKind::OutOfRange)) => {

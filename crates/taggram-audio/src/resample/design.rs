@@ -65,8 +65,9 @@ impl Filter {
 
 /// The most recent filters: a folder usually holds files of one or two rates, and a table can
 /// cost milliseconds and megabytes.
-static CACHE: LazyLock<Mutex<VecDeque<(Key, Arc<Filter>)>>> = LazyLock::new(Mutex::default);
+static CACHE: LazyLock<Mutex<Recent>> = LazyLock::new(Mutex::default);
 type Key = (u32, u32, ResamplingKind);
+type Recent = VecDeque<(Key, Arc<Filter>)>;
 const CACHED: usize = 6;
 
 /// The filter for a ratio, from the cache if it is there.

@@ -131,7 +131,7 @@ mod x86 {
     #[inline]
     #[target_feature(enable = "avx512f")]
     pub(super) fn dots_avx512<const N: usize>(row: &[f32], runs: [&[f32]; N]) -> [f32; N] {
-        assert!(runs.iter().all(|run| run.len() == row.len()) && row.len() % LANES == 0);
+        assert!(runs.iter().all(|run| run.len() == row.len()) && row.len().is_multiple_of(LANES));
         let mut sums = [_mm512_setzero_ps(); N];
         for i in (0..row.len()).step_by(LANES) {
             // SAFETY: i + 16 ≤ row.len(), which is the length of every slice here (asserted).
@@ -155,7 +155,7 @@ mod x86 {
     #[inline]
     #[target_feature(enable = "avx2,fma")]
     pub(super) fn dots_avx2<const N: usize>(row: &[f32], runs: [&[f32]; N]) -> [f32; N] {
-        assert!(runs.iter().all(|run| run.len() == row.len()) && row.len() % LANES == 0);
+        assert!(runs.iter().all(|run| run.len() == row.len()) && row.len().is_multiple_of(LANES));
         let mut sums = [[_mm256_setzero_ps(); 2]; N];
         for i in (0..row.len()).step_by(LANES) {
             // SAFETY: i + 16 ≤ row.len(), which is the length of every slice here (asserted).
