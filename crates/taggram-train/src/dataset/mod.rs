@@ -6,10 +6,13 @@
 
 mod audio;
 pub mod cache;
+pub mod check;
 pub mod error;
 pub mod extract;
+pub mod fingerprint;
 mod open;
 pub mod patches;
+mod scan;
 pub mod split;
 pub mod table;
 pub mod teacher;
@@ -20,6 +23,7 @@ use std::path::{Path, PathBuf};
 use taggram_features::{FeatureMap, FrontEnd};
 
 use cache::Cache;
+pub use check::{CheckOptions, CheckReport, Finding, FindingKind, check};
 use error::fault;
 pub use error::{DatasetError, ErrorKind, Result};
 pub use extract::{ExtractOptions, Extracted, extract_cache};
@@ -223,5 +227,7 @@ impl Dataset {
     }
 }
 
+#[cfg(test)]
+mod check_tests;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -122,6 +122,11 @@ impl Dataset {
         Ok(split)
     }
 
+    /// Names of the splits whose lists are in `splits/`.
+    pub fn listed_splits(&self) -> Vec<String> {
+        self.companions.splits.as_deref().map(lists).unwrap_or_default()
+    }
+
     fn listed(&self, name: &str) -> Result<Split> {
         let Some(folder) = &self.companions.splits else {
             return Err(fault(
@@ -392,15 +397,20 @@ fn parse(name: &str) -> std::result::Result<(&str, Shares, u64), String> {
     }
 }
 
-/// Names of the splits in a folder.
+/// Names of the splits in a folder, and those that need no lists.
 fn known(folder: &Path) -> Vec<String> {
+    let mut names = lists(folder);
+    names.extend(["strict", "random-song"].map(String::from));
+    names
+}
+
+fn lists(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> = std::fs::read_dir(folder)
         .into_iter()
         .flatten()
         .flatten()
         .filter_map(|e| Some(e.file_name().to_str()?.strip_suffix("_train.txt")?.replace('_', "-")))
         .collect();
-    names.extend(["strict", "random-song"].map(String::from));
     names.sort();
     names
 }

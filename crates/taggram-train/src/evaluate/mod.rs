@@ -250,7 +250,12 @@ fn sound(p: Vec<f64>, classifier: &dyn SongClassifier, track: &Track) -> Result<
     Err(TrainError::new(
         track.id.clone(),
         ErrorKind::Bug,
-        format!("`{}` answered {} values that sum to {sum}, no distribution over its {} genres", classifier.name(), p.len(), classifier.genres().len()),
+        format!(
+            "`{}` answered {} values that sum to {sum}, no distribution over its {} genres",
+            classifier.name(),
+            p.len(),
+            classifier.genres().len()
+        ),
     ))
 }
 

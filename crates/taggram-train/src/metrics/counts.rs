@@ -95,7 +95,11 @@ impl Confusion {
         let share = |whole: u64| if whole == 0 { 0.0 } else { right / whole as f64 };
         let (precision, recall) = (share(given), share(self.support(genre)));
         let sum = precision + recall;
-        Averages { precision, recall, f1: if sum > 0.0 { 2.0 * precision * recall / sum } else { 0.0 } }
+        Averages {
+            precision,
+            recall,
+            f1: if sum > 0.0 { 2.0 * precision * recall / sum } else { 0.0 },
+        }
     }
 
     /// The plain mean over the genres that have songs, and the mean weighted by their number.
@@ -109,7 +113,9 @@ impl Confusion {
                 continue;
             }
             let s = self.scores(genre);
-            for (sum, weight) in [(&mut plain, 1.0 / present), (&mut weighted, support / songs as f64)] {
+            for (sum, weight) in
+                [(&mut plain, 1.0 / present), (&mut weighted, support / songs as f64)]
+            {
                 sum.precision += weight * s.precision;
                 sum.recall += weight * s.recall;
                 sum.f1 += weight * s.f1;

@@ -12,7 +12,9 @@ pub mod ranking;
 
 use serde::{Deserialize, Serialize};
 
-pub use calibration::{ECE_BINS, ReliabilityBin, apply_temperature, brier, ece, fit_temperature, log_loss, reliability};
+pub use calibration::{
+    ECE_BINS, ReliabilityBin, apply_temperature, brier, ece, fit_temperature, log_loss, reliability,
+};
 pub use counts::{Averages, Confusion, GenreScore, argmax, top_k_accuracy};
 pub use intervals::{Interval, McNemar, bootstrap, mcnemar, wilson};
 pub use ranking::{average_precision, pr_curve, roc_auc, roc_curve};
@@ -65,8 +67,15 @@ impl Metrics {
     /// # Panics
     /// When labels, rows and genres do not fit together: a bug of the caller.
     pub fn new(genres: &[String], labels: &[usize], probabilities: &[Vec<f64>], seed: u64) -> Self {
-        assert_eq!(labels.len(), probabilities.len(), "labels and rows of probabilities differ in number");
-        assert!(probabilities.iter().all(|p| p.len() == genres.len()), "a row has not one value a genre");
+        assert_eq!(
+            labels.len(),
+            probabilities.len(),
+            "labels and rows of probabilities differ in number"
+        );
+        assert!(
+            probabilities.iter().all(|p| p.len() == genres.len()),
+            "a row has not one value a genre"
+        );
         assert!(labels.iter().all(|&l| l < genres.len()), "a label is beyond the genres");
         let confusion = Confusion::new(genres.len(), labels, probabilities);
         let right = confusion.correct();

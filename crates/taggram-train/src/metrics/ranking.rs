@@ -63,9 +63,9 @@ pub fn roc_curve(truth: &[bool], scores: &[f64]) -> Vec<(f64, f64)> {
         return Vec::new();
     }
     let steps = thresholds(truth, scores);
-    let points = steps
-        .into_iter()
-        .map(|(_, hits, misses)| (misses as f64 / negatives as f64, hits as f64 / positives as f64));
+    let points = steps.into_iter().map(|(_, hits, misses)| {
+        (misses as f64 / negatives as f64, hits as f64 / positives as f64)
+    });
     std::iter::once((0.0, 0.0)).chain(points).collect()
 }
 

@@ -73,13 +73,26 @@ fn figures_are_those_of_scikit_learn() {
             close(&at("precision"), s.precision, e.precision[g], 1e-12);
             close(&at("recall"), s.recall, e.recall[g], 1e-12);
             close(&at("f1"), s.f1, e.f1[g], 1e-12);
-            close(&at("average precision"), s.average_precision.unwrap(), e.average_precision[g], 1e-12);
+            close(
+                &at("average precision"),
+                s.average_precision.unwrap(),
+                e.average_precision[g],
+                1e-12,
+            );
             close(&at("roc auc"), s.roc_auc.unwrap(), e.roc_auc[g], 1e-12);
         }
-        close(&at("temperature"), fit_temperature(&case.labels, &case.probabilities), e.temperature, 1e-4 * e.temperature);
+        close(
+            &at("temperature"),
+            fit_temperature(&case.labels, &case.probabilities),
+            e.temperature,
+            1e-4 * e.temperature,
+        );
         let truth: Vec<bool> = case.labels.iter().map(|&l| l == 0).collect();
         let scores: Vec<f64> = case.probabilities.iter().map(|p| p[0]).collect();
-        for (ours, theirs) in [(roc_curve(&truth, &scores), &e.roc_curve_0), (pr_curve(&truth, &scores), &e.pr_curve_0)] {
+        for (ours, theirs) in [
+            (roc_curve(&truth, &scores), &e.roc_curve_0),
+            (pr_curve(&truth, &scores), &e.pr_curve_0),
+        ] {
             assert_eq!(ours.len(), theirs.len(), "{}", case.name);
             for (a, b) in ours.iter().zip(theirs) {
                 close(&at("curve x"), a.0, b.0, 1e-12);
@@ -91,7 +104,11 @@ fn figures_are_those_of_scikit_learn() {
             (m.mean_average_precision_interval, m.mean_average_precision),
             (m.roc_auc_interval, m.roc_auc),
         ] {
-            assert!(interval.low <= value && value <= interval.high, "{}: {interval:?} {value}", case.name);
+            assert!(
+                interval.low <= value && value <= interval.high,
+                "{}: {interval:?} {value}",
+                case.name
+            );
         }
     }
 }
@@ -103,7 +120,9 @@ fn mean(v: &[f64]) -> f64 {
 #[test]
 fn mcnemar_is_the_exact_binomial_test() {
     // scipy.stats.binomtest(2, 12).pvalue and (10, 25)
-    for (b, c, p) in [(2, 10, 0.038574218750000014), (10, 15, 0.42435622215270996), (3, 3, 1.0), (0, 0, 1.0)] {
+    for (b, c, p) in
+        [(2, 10, 0.038574218750000014), (10, 15, 0.42435622215270996), (3, 3, 1.0), (0, 0, 1.0)]
+    {
         let mut first = vec![true; b];
         first.extend(vec![false; c]);
         first.extend([true, false]);
@@ -121,7 +140,9 @@ fn mcnemar_is_the_exact_binomial_test() {
 #[test]
 fn a_bootstrap_repeats_and_covers_the_mean() {
     let values: Vec<f64> = (0..200).map(|i| f64::from(i % 2)).collect();
-    let run = |seed| bootstrap(200, 1000, seed, |s| [s.iter().map(|&i| values[i]).sum::<f64>() / 200.0])[0];
+    let run = |seed| {
+        bootstrap(200, 1000, seed, |s| [s.iter().map(|&i| values[i]).sum::<f64>() / 200.0])[0]
+    };
     assert_eq!(run(1), run(1));
     let i = run(2);
     // The normal interval of a share of ½ in 200 is 0.5 ± 0.069.
@@ -148,8 +169,11 @@ fn temperature_undoes_sharpening() {
         })
         .collect();
     // The label follows the probability, as far as 20 songs a level allow.
-    let labels: Vec<usize> =
-        rows.iter().enumerate().map(|(i, r)| usize::from((i / 20) as f64 + 0.5 >= r[0] * 20.0)).collect();
+    let labels: Vec<usize> = rows
+        .iter()
+        .enumerate()
+        .map(|(i, r)| usize::from((i / 20) as f64 + 0.5 >= r[0] * 20.0))
+        .collect();
     let honest = fit_temperature(&labels, &rows);
     assert!((honest - 1.0).abs() < 0.05, "{honest}");
     let sharp: Vec<Vec<f64>> = rows.iter().map(|r| apply_temperature(r, 0.25)).collect();
