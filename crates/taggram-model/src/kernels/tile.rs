@@ -131,65 +131,112 @@ impl Tile {
     /// # Safety
     /// As [`Tile::run`].
     #[inline(always)]
+    #[expect(clippy::needless_range_loop, reason = "iterators keep the sums out of registers")]
     unsafe fn compute<S: Simd, const R: usize, const N: usize, const U: usize>(
         &self,
         c: *mut f32,
         c_row: usize,
     ) {
-        // SAFETY: the loops below stay within `k` steps of `a` and `b`, `R` rows and
-        // `N · LANES` columns, which the contract makes valid.
+        // The loops are plain and few to the line, and nothing here is a closure: that way
+        // each is unrolled, the sums stay in registers and the intrinsics are inlined.
+        // Arithmetic wraps, so that builds with overflow checks keep the same loops.
+        // SAFETY: the loops stay within `k` steps of `a` and `b`, `R` rows and `N · LANES`
+        // columns, which the contract makes valid.
         unsafe {
-            let zero = S::splat(0.0);
-            let mut sums = [[[zero; N]; R]; U];
-            let (mut a, mut b) = (self.a, self.b);
-            let mut left = self.k;
+            let mut sums = [[[S::splat(0.0); N]; R]; U];
+            let mut rows = [self.a; R];
+            for r in 1..R {
+                rows[r] = rows[r - 1].wrapping_add(self.a_row);
+            }
+            let (mut at, mut b, mut left) = (0usize, self.b, self.k);
             while left >= U {
-                for (u, sum) in sums.iter_mut().enumerate() {
-                    let b = b.add(u * self.b_step);
-                    let columns: [S::V; N] = std::array::from_fn(|n| S::load(b.add(n * S::LANES)));
-                    for (r, sum) in sum.iter_mut().enumerate() {
-                        let value = S::splat(*a.add(r * self.a_row + u * self.a_step));
+                for u in 0..U {
+                    let mut columns = [S::splat(0.0); N];
+                    for n in 0..N {
+                        columns[n] = S::load(b.wrapping_add(n * S::LANES));
+                    }
+                    for r in 0..R {
+                        let value = S::splat(*rows[r].wrapping_add(at));
                         for n in 0..N {
-                            sum[n] = S::fma(value, columns[n], sum[n]);
+                            sums[u][r][n] = S::fma(value, columns[n], sums[u][r][n]);
                         }
                     }
+                    at = at.wrapping_add(self.a_step);
+                    b = b.wrapping_add(self.b_step);
                 }
-                a = a.wrapping_add(U * self.a_step);
-                b = b.wrapping_add(U * self.b_step);
-                left -= U;
+                left = left.wrapping_sub(U);
             }
-            for _ in 0..left {
-                for (r, sum) in sums[0].iter_mut().enumerate() {
-                    let value = S::splat(*a.add(r * self.a_row));
-                    for (n, sum) in sum.iter_mut().enumerate() {
-                        *sum = S::fma(value, S::load(b.add(n * S::LANES)), *sum);
+            while U > 1 && left > 0 {
+                for r in 0..R {
+                    let value = S::splat(*rows[r].wrapping_add(at));
+                    for n in 0..N {
+                        let column = S::load(b.wrapping_add(n * S::LANES));
+                        sums[0][r][n] = S::fma(value, column, sums[0][r][n]);
                     }
                 }
-                a = a.wrapping_add(self.a_step);
+                at = at.wrapping_add(self.a_step);
                 b = b.wrapping_add(self.b_step);
+                left = left.wrapping_sub(1);
             }
+            let mut total = sums[0];
+            for u in 1..U {
+                for r in 0..R {
+                    for n in 0..N {
+                        total[r][n] = S::add(total[r][n], sums[u][r][n]);
+                    }
+                }
+            }
+            // Along one axis the step between channels is a row, along the other a lane.
+            if self.per_row {
+                for r in 0..R {
+                    let bias = S::splat(*self.bias.wrapping_add(r));
+                    for n in 0..N {
+                        total[r][n] = S::add(total[r][n], bias);
+                    }
+                }
+            } else {
+                for n in 0..N {
+                    let bias = S::load(self.bias.wrapping_add(n * S::LANES));
+                    for r in 0..R {
+                        total[r][n] = S::add(total[r][n], bias);
+                    }
+                }
+            }
+            if self.relu {
+                for r in 0..R {
+                    for n in 0..N {
+                        total[r][n] = S::relu(total[r][n]);
+                    }
+                }
+            }
+            if !self.scale.is_null() && self.per_row {
+                for r in 0..R {
+                    let (scale, shift) = (
+                        S::splat(*self.scale.wrapping_add(r)),
+                        S::splat(*self.shift.wrapping_add(r)),
+                    );
+                    for n in 0..N {
+                        total[r][n] = S::fma(total[r][n], scale, shift);
+                    }
+                }
+            } else if !self.scale.is_null() {
+                for n in 0..N {
+                    let at = n * S::LANES;
+                    let (scale, shift) = (
+                        S::load(self.scale.wrapping_add(at)),
+                        S::load(self.shift.wrapping_add(at)),
+                    );
+                    for r in 0..R {
+                        total[r][n] = S::fma(total[r][n], scale, shift);
+                    }
+                }
+            }
+            let mut c = c;
             for r in 0..R {
                 for n in 0..N {
-                    let mut x = sums[0][r][n];
-                    for more in &sums[1..] {
-                        x = S::add(x, more[r][n]);
-                    }
-                    let channel = |from: *const f32| {
-                        if self.per_row {
-                            S::splat(*from.add(r))
-                        } else {
-                            S::load(from.add(n * S::LANES))
-                        }
-                    };
-                    x = S::add(x, channel(self.bias));
-                    if self.relu {
-                        x = S::relu(x);
-                    }
-                    if !self.scale.is_null() {
-                        x = S::fma(x, channel(self.scale), channel(self.shift));
-                    }
-                    S::store(c.add(r * c_row + n * S::LANES), x);
+                    S::store(c.wrapping_add(n * S::LANES), total[r][n]);
                 }
+                c = c.wrapping_add(c_row);
             }
         }
     }
