@@ -66,12 +66,22 @@ impl Augment {
     /// # Errors
     /// Names the keys.
     pub fn check(&self) -> Result<(), TrainError> {
-        let amounts =
-            [self.gain_db, self.tilt_db, self.range_scale, self.floor_db, self.floor_spread_db, self.noise, self.mix_alpha];
+        let amounts = [
+            self.gain_db,
+            self.tilt_db,
+            self.range_scale,
+            self.floor_db,
+            self.floor_spread_db,
+            self.noise,
+            self.mix_alpha,
+        ];
         if amounts.iter().all(|v| *v >= 0.0 && v.is_finite()) && self.range_scale < 1.0 {
             return Ok(());
         }
-        Err(TrainError::malformed("[augment]", "amounts must be 0 or more and finite, `range_scale` below 1"))
+        Err(TrainError::malformed(
+            "[augment]",
+            "amounts must be 0 or more and finite, `range_scale` below 1",
+        ))
     }
 
     /// Whether any change needs decibels.
@@ -104,13 +114,16 @@ impl Augment {
     /// Replaces stretches of time and ranges of bands by the mean.
     fn mask(&self, patch: &mut [f32], size: PatchSize, rng: &mut Rng) {
         let PatchSize { frames, bands, .. } = size;
-        let times: Vec<(usize, usize)> = (0..self.time_masks).map(|_| span(self.time_mask_frames, frames, rng)).collect();
-        let ranges: Vec<(usize, usize)> = (0..self.band_masks).map(|_| span(self.band_mask_bands, bands, rng)).collect();
+        let times: Vec<(usize, usize)> =
+            (0..self.time_masks).map(|_| span(self.time_mask_frames, frames, rng)).collect();
+        let ranges: Vec<(usize, usize)> =
+            (0..self.band_masks).map(|_| span(self.band_mask_bands, bands, rng)).collect();
         if times.is_empty() && ranges.is_empty() {
             return;
         }
         for channel in patch.chunks_exact_mut(frames * bands) {
-            let mean = (channel.iter().map(|&v| f64::from(v)).sum::<f64>() / channel.len() as f64) as f32;
+            let mean =
+                (channel.iter().map(|&v| f64::from(v)).sum::<f64>() / channel.len() as f64) as f32;
             for &(start, length) in &times {
                 channel[start * bands..(start + length) * bands].fill(mean);
             }
@@ -188,16 +201,30 @@ mod tests {
 
         let tilted = changed(Augment { tilt_db: 3.0, ..Augment::default() });
         let low = tilted[0] - patch()[0];
-        assert!((tilted[2] - patch()[2]).abs() < 1e-5 && (low + tilted[4] - patch()[4]).abs() < 1e-5 && low != 0.0);
+        assert!(
+            (tilted[2] - patch()[2]).abs() < 1e-5
+                && (low + tilted[4] - patch()[4]).abs() < 1e-5
+                && low != 0.0
+        );
 
         let scaled = changed(Augment { range_scale: 0.2, ..Augment::default() });
         let factor = scaled[10] / patch()[10];
-        assert!(scaled[0] == 0.0 && (0.8..=1.2).contains(&factor) && (scaled[20] / patch()[20] - factor).abs() < 1e-5);
+        assert!(
+            scaled[0] == 0.0
+                && (0.8..=1.2).contains(&factor)
+                && (scaled[20] / patch()[20] - factor).abs() < 1e-5
+        );
 
         let floored = changed(Augment { floor_db: 10.0, ..Augment::default() });
         assert!(floored.iter().zip(patch()).all(|(a, b)| *a == b.max(-10.0)));
 
-        let masked = changed(Augment { time_masks: 1, time_mask_frames: 6, band_masks: 1, band_mask_bands: 5, ..Augment::default() });
+        let masked = changed(Augment {
+            time_masks: 1,
+            time_mask_frames: 6,
+            band_masks: 1,
+            band_mask_bands: 5,
+            ..Augment::default()
+        });
         let hidden = masked.iter().filter(|v| (**v + 14.5).abs() < 1e-5).count();
         assert!(hidden > 0, "{masked:?}");
     }

@@ -60,10 +60,12 @@ impl Checkpoint {
         for (part, weights) in parts {
             tensors.extend(weights.iter().map(|(name, tensor)| (format!("{part}/{name}"), tensor)));
         }
-        let progress = serde_json::to_string(&self.progress).map_err(|e| TrainError::malformed("checkpoint", e.to_string()))?;
+        let progress = serde_json::to_string(&self.progress)
+            .map_err(|e| TrainError::malformed("checkpoint", e.to_string()))?;
         let metadata = HashMap::from([(KEY.to_string(), progress)]);
         let views = tensors.iter().map(|(name, tensor)| (name.as_str(), Floats(tensor)));
-        let bytes = serialize(views, Some(metadata)).map_err(|e| TrainError::malformed("checkpoint", e.to_string()))?;
+        let bytes = serialize(views, Some(metadata))
+            .map_err(|e| TrainError::malformed("checkpoint", e.to_string()))?;
         write_whole(path, &bytes)
     }
 
@@ -74,21 +76,41 @@ impl Checkpoint {
     pub fn load(path: &Path) -> Result<Self, TrainError> {
         let place = path.display().to_string();
         let bytes = std::fs::read(path).map_err(|e| TrainError::io(path, &e))?;
-        let malformed = |what: String| TrainError::malformed(place.clone(), format!("is not a whole checkpoint of a training: {what}"));
-        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| malformed(e.to_string()))?;
-        let progress = header.metadata().as_ref().and_then(|m| m.get(KEY)).ok_or_else(|| malformed(format!("it has no `{KEY}`")))?;
+        let malformed = |what: String| {
+            TrainError::malformed(
+                place.clone(),
+                format!("is not a whole checkpoint of a training: {what}"),
+            )
+        };
+        let (_, header) =
+            SafeTensors::read_metadata(&bytes).map_err(|e| malformed(e.to_string()))?;
+        let progress = header
+            .metadata()
+            .as_ref()
+            .and_then(|m| m.get(KEY))
+            .ok_or_else(|| malformed(format!("it has no `{KEY}`")))?;
         let progress = serde_json::from_str(progress).map_err(|e| malformed(e.to_string()))?;
         let mut parts: BTreeMap<&str, Weights> = BTreeMap::new();
         let file = SafeTensors::deserialize(&bytes).map_err(|e| malformed(e.to_string()))?;
         for (name, view) in file.iter() {
             let known = name.split_once('/').and_then(|(part, name)| {
-                ["weights", "average", "best", "optimiser"].into_iter().find(|p| *p == part).map(|p| (p, name))
+                ["weights", "average", "best", "optimiser"]
+                    .into_iter()
+                    .find(|p| *p == part)
+                    .map(|p| (p, name))
             });
             let (Some((part, key)), Dtype::F32) = (known, view.dtype()) else {
                 return Err(malformed(format!("tensor `{name}` does not belong into one")));
             };
-            let data = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-            parts.entry(part).or_default().insert(key.into(), Tensor::new(view.shape().to_vec(), data));
+            let data = view
+                .data()
+                .chunks_exact(4)
+                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+                .collect();
+            parts
+                .entry(part)
+                .or_default()
+                .insert(key.into(), Tensor::new(view.shape().to_vec(), data));
         }
         Ok(Self {
             weights: parts.remove("weights").unwrap_or_default(),
@@ -141,13 +163,21 @@ mod tests {
     use super::*;
 
     fn checkpoint() -> Checkpoint {
-        let weights = Weights::from([("a.weight".into(), Tensor::new([2, 2], vec![1.0, -2.5, 3.0, f32::MIN_POSITIVE]))]);
+        let weights = Weights::from([(
+            "a.weight".into(),
+            Tensor::new([2, 2], vec![1.0, -2.5, 3.0, f32::MIN_POSITIVE]),
+        )]);
         Checkpoint {
             best: Some(weights.clone()),
             optimiser: Weights::from([("first/a.weight".into(), Tensor::zeros([4]))]),
             weights,
             average: None,
-            progress: RunProgress { fingerprint: "f".into(), updates: 9, history: Vec::new(), best_epoch: 1 },
+            progress: RunProgress {
+                fingerprint: "f".into(),
+                updates: 9,
+                history: Vec::new(),
+                best_epoch: 1,
+            },
         }
     }
 

@@ -80,6 +80,8 @@ pub fn draw(history: &[EpochRecord], title: &str, path: &Path) -> Result<(), Tra
         ],
         ..LineChart::default()
     };
-    let failed = |e: taggram_plot::PlotError| TrainError::new(path.display().to_string(), ErrorKind::Overloaded, e.to_string());
+    let failed = |e: taggram_plot::PlotError| {
+        TrainError::new(path.display().to_string(), ErrorKind::Overloaded, e.to_string())
+    };
     line_chart(&chart).map_err(failed)?.save(path).map_err(failed)
 }

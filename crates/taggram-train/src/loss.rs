@@ -69,7 +69,10 @@ impl TeacherLoss {
     }
 
     fn weight(self) -> f32 {
-        let (Self::Bce { weight } | Self::Mse { weight } | Self::Cosine { weight } | Self::Kl { weight, .. }) = self;
+        let (Self::Bce { weight }
+        | Self::Mse { weight }
+        | Self::Cosine { weight }
+        | Self::Kl { weight, .. }) = self;
         weight
     }
 }
@@ -86,11 +89,17 @@ impl LossRecipe {
         }
         for (name, teacher) in &self.teachers {
             let sound = match *teacher {
-                TeacherLoss::Kl { weight, temperature } => weight >= 0.0 && weight.is_finite() && temperature > 0.0 && temperature.is_finite(),
+                TeacherLoss::Kl { weight, temperature } => {
+                    weight >= 0.0
+                        && weight.is_finite()
+                        && temperature > 0.0
+                        && temperature.is_finite()
+                }
                 other => other.weight() >= 0.0 && other.weight().is_finite(),
             };
             if !sound {
-                let message = format!("is {teacher:?}; weights must be 0 or more, a temperature above 0");
+                let message =
+                    format!("is {teacher:?}; weights must be 0 or more, a temperature above 0");
                 return Err(TrainError::malformed(format!("[loss.teachers.{name}]"), message));
             }
         }
@@ -129,18 +138,29 @@ pub const LOGITS: &str = "logits";
 ///
 /// # Errors
 /// A network without the output `logits` or without the head of a teacher, or heads and targets of different sizes.
-pub fn batch_loss(recipe: &LossRecipe, network: &Trainable, targets: &Targets) -> Result<BatchLoss, TrainError> {
+pub fn batch_loss(
+    recipe: &LossRecipe,
+    network: &Trainable,
+    targets: &Targets,
+) -> Result<BatchLoss, TrainError> {
     let logits = network.output(LOGITS)?;
     let batch = targets.weights.len();
     if logits.len() != targets.classes.len() || batch == 0 {
-        let message = format!("the network answers {} values, the targets hold {}", logits.len(), targets.classes.len());
+        let message = format!(
+            "the network answers {} values, the targets hold {}",
+            logits.len(),
+            targets.classes.len()
+        );
         return Err(TrainError::malformed("output `logits`", message));
     }
     let classes = logits.len() / batch;
     let mut probabilities = logits.to_vec();
     let mut loss = 0.0f64;
     let mut correct = 0;
-    let rows = probabilities.chunks_exact_mut(classes).zip(targets.classes.chunks_exact(classes)).zip(logits.chunks_exact(classes));
+    let rows = probabilities
+        .chunks_exact_mut(classes)
+        .zip(targets.classes.chunks_exact(classes))
+        .zip(logits.chunks_exact(classes));
     for (((p, t), x), &w) in rows.zip(&targets.weights) {
         loss += f64::from(w) * cross_entropy(x, t);
         correct += usize::from(largest(x) == largest(t));
@@ -155,13 +175,20 @@ pub fn batch_loss(recipe: &LossRecipe, network: &Trainable, targets: &Targets) -
         let output = if teacher.needs_head() { name.as_str() } else { LOGITS };
         let y = network.output(output)?;
         if y.len() != target.len() {
-            let message = format!("the network answers {} values a sample, the targets `{name}` hold {}", y.len() / batch, target.len() / batch);
+            let message = format!(
+                "the network answers {} values a sample, the targets `{name}` hold {}",
+                y.len() / batch,
+                target.len() / batch
+            );
             return Err(TrainError::malformed(format!("output `{output}`"), message));
         }
         let size = y.len() / batch;
         let gradient = gradients.entry(output.into()).or_insert_with(|| vec![0.0; y.len()]);
         let scale = teacher.weight() / batch as f32;
-        let rows = y.chunks_exact(size).zip(target.chunks_exact(size)).zip(gradient.chunks_exact_mut(size));
+        let rows = y
+            .chunks_exact(size)
+            .zip(target.chunks_exact(size))
+            .zip(gradient.chunks_exact_mut(size));
         for (((y, t), g), _) in rows.zip(present).filter(|(_, present)| **present) {
             total += f64::from(scale) * teacher.row(y, t, scale, g);
         }
@@ -258,7 +285,8 @@ mod tests {
         network.inputs.clear();
         network.nodes.clear();
         for (name, size) in sizes {
-            builder = NetworkBuilder::new(&format!("in_{name}"), [size]).node(name, taggram_model::Op::Flatten);
+            builder = NetworkBuilder::new(&format!("in_{name}"), [size])
+                .node(name, taggram_model::Op::Flatten);
             let part = builder.build();
             network.inputs.extend(part.inputs);
             network.nodes.extend(part.nodes);
@@ -272,8 +300,11 @@ mod tests {
         let recipe = losses();
         let mut network = Trainable::with_weights(echo(), &Weights::new()).unwrap();
         let mut rng = crate::rng::Rng::at(&[2]);
-        let mut inputs: Vec<Vec<f32>> = [4, 3, 2, 3].iter().map(|n| (0..2 * n).map(|_| rng.normal()).collect()).collect();
-        let teacher = |n: usize, present: [bool; 2]| ((0..2 * n).map(|i| 0.2 + 0.1 * (i % 4) as f32).collect(), present.to_vec());
+        let mut inputs: Vec<Vec<f32>> =
+            [4, 3, 2, 3].iter().map(|n| (0..2 * n).map(|_| rng.normal()).collect()).collect();
+        let teacher = |n: usize, present: [bool; 2]| {
+            ((0..2 * n).map(|i| 0.2 + 0.1 * (i % 4) as f32).collect(), present.to_vec())
+        };
         let targets = Targets {
             classes: vec![0.9, 0.1, 0.0, 0.0, 0.25, 0.25, 0.5, 0.0],
             weights: vec![1.0, 0.6],
@@ -299,7 +330,10 @@ mod tests {
                 let low = loss_of(&inputs).total;
                 inputs[input][i] = old;
                 let (found, expected) = (f64::from(gradients[*name][i]), (high - low) / 0.02);
-                assert!((found - expected).abs() < 3e-4, "{name}[{i}]: {found}, differences {expected}");
+                assert!(
+                    (found - expected).abs() < 3e-4,
+                    "{name}[{i}]: {found}, differences {expected}"
+                );
             }
         }
     }
@@ -308,8 +342,14 @@ mod tests {
     fn absent_teachers_and_perfect_answers_cost_nothing() {
         let recipe = losses();
         let mut network = Trainable::with_weights(echo(), &Weights::new()).unwrap();
-        network.forward(&[&[50.0, 0.0, 0.0, 0.0], &[0.0; 3], &[0.0; 2], &[1.0; 3]], Mode::Evaluate).unwrap();
-        let targets = Targets { classes: vec![1.0, 0.0, 0.0, 0.0], weights: vec![1.0], teachers: BTreeMap::new() };
+        network
+            .forward(&[&[50.0, 0.0, 0.0, 0.0], &[0.0; 3], &[0.0; 2], &[1.0; 3]], Mode::Evaluate)
+            .unwrap();
+        let targets = Targets {
+            classes: vec![1.0, 0.0, 0.0, 0.0],
+            weights: vec![1.0],
+            teachers: BTreeMap::new(),
+        };
         let loss = batch_loss(&recipe, &network, &targets).unwrap();
         assert!(loss.total < 1e-12 && loss.correct == 1, "{loss:?}");
         assert_eq!(loss.gradients.len(), 1);

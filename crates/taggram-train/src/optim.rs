@@ -90,8 +90,12 @@ impl Optimiser {
     /// Names the key.
     pub fn check(&self) -> Result<(), TrainError> {
         let (rate, factors, others): (f32, [f32; 2], [f32; 3]) = match *self {
-            Self::Sgd { learning_rate, momentum, weight_decay, clip_norm } => (learning_rate, [momentum, 0.0], [weight_decay, clip_norm, 0.0]),
-            Self::Adam { learning_rate, beta1, beta2, eps, clip_norm } => (learning_rate, [beta1, beta2], [eps, clip_norm, 0.0]),
+            Self::Sgd { learning_rate, momentum, weight_decay, clip_norm } => {
+                (learning_rate, [momentum, 0.0], [weight_decay, clip_norm, 0.0])
+            }
+            Self::Adam { learning_rate, beta1, beta2, eps, clip_norm } => {
+                (learning_rate, [beta1, beta2], [eps, clip_norm, 0.0])
+            }
             Self::Adamw { learning_rate, beta1, beta2, eps, weight_decay, clip_norm } => {
                 (learning_rate, [beta1, beta2], [eps, weight_decay, clip_norm])
             }
@@ -103,20 +107,26 @@ impl Optimiser {
         if sound {
             return Ok(());
         }
-        let message = format!("is {self:?}; the learning rate must be above 0, momentum and betas in 0 … 1 (1 excluded), the rest 0 or more");
+        let message = format!(
+            "is {self:?}; the learning rate must be above 0, momentum and betas in 0 … 1 (1 excluded), the rest 0 or more"
+        );
         Err(TrainError::malformed("[optimiser]", message))
     }
 
     /// The step size before the schedule.
     pub fn learning_rate(&self) -> f32 {
         match *self {
-            Self::Sgd { learning_rate, .. } | Self::Adam { learning_rate, .. } | Self::Adamw { learning_rate, .. } => learning_rate,
+            Self::Sgd { learning_rate, .. }
+            | Self::Adam { learning_rate, .. }
+            | Self::Adamw { learning_rate, .. } => learning_rate,
         }
     }
 
     fn clip_norm(&self) -> f32 {
         match *self {
-            Self::Sgd { clip_norm, .. } | Self::Adam { clip_norm, .. } | Self::Adamw { clip_norm, .. } => clip_norm,
+            Self::Sgd { clip_norm, .. }
+            | Self::Adam { clip_norm, .. }
+            | Self::Adamw { clip_norm, .. } => clip_norm,
         }
     }
 
@@ -129,7 +139,12 @@ impl Optimiser {
 
     /// One update with step size `rate`. Gives the norm of the gradient before it was limited;
     /// when that is not finite nothing is changed.
-    pub fn update(&self, state: &mut OptimiserState, parameters: &mut [Parameter], rate: f32) -> f32 {
+    pub fn update(
+        &self,
+        state: &mut OptimiserState,
+        parameters: &mut [Parameter],
+        rate: f32,
+    ) -> f32 {
         let norm = gradient_norm(parameters);
         if !norm.is_finite() {
             return norm;
@@ -140,7 +155,12 @@ impl Optimiser {
         let t = state.updates as i32;
         let adam = |beta1: f32, beta2: f32| (1.0 - beta1.powi(t), 1.0 - beta2.powi(t));
         state.second.resize_with(parameters.len(), Vec::new);
-        for ((p, first), second) in parameters.iter_mut().zip(&mut state.first).zip(&mut state.second).filter(|((p, _), _)| p.trainable) {
+        for ((p, first), second) in parameters
+            .iter_mut()
+            .zip(&mut state.first)
+            .zip(&mut state.second)
+            .filter(|((p, _), _)| p.trainable)
+        {
             let decays = p.decays;
             match *self {
                 Self::Sgd { momentum, weight_decay, .. } => {
@@ -159,14 +179,16 @@ impl Optimiser {
                     };
                     let (unbias1, unbias2) = adam(beta1, beta2);
                     let step = rate / unbias1;
-                    chunks(&mut p.value, &p.gradient, first).zip(second.par_chunks_mut(CHUNK)).for_each(|(((w, g), m), v)| {
-                        for (((w, g), m), v) in w.iter_mut().zip(g).zip(m).zip(v) {
-                            let g = g * shorten;
-                            *m = beta1 * *m + (1.0 - beta1) * g;
-                            *v = beta2 * *v + (1.0 - beta2) * g * g;
-                            *w -= decay * *w + step * *m / ((*v / unbias2).sqrt() + eps);
-                        }
-                    });
+                    chunks(&mut p.value, &p.gradient, first)
+                        .zip(second.par_chunks_mut(CHUNK))
+                        .for_each(|(((w, g), m), v)| {
+                            for (((w, g), m), v) in w.iter_mut().zip(g).zip(m).zip(v) {
+                                let g = g * shorten;
+                                *m = beta1 * *m + (1.0 - beta1) * g;
+                                *v = beta2 * *v + (1.0 - beta2) * g * g;
+                                *w -= decay * *w + step * *m / ((*v / unbias2).sqrt() + eps);
+                            }
+                        });
                 }
             }
         }
@@ -181,15 +203,22 @@ const CHUNK: usize = 1 << 16;
 
 type Chunk<'a> = ((&'a mut [f32], &'a [f32]), &'a mut [f32]);
 
-fn chunks<'a>(value: &'a mut [f32], gradient: &'a [f32], state: &'a mut [f32]) -> impl IndexedParallelIterator<Item = Chunk<'a>> {
+fn chunks<'a>(
+    value: &'a mut [f32],
+    gradient: &'a [f32],
+    state: &'a mut [f32],
+) -> impl IndexedParallelIterator<Item = Chunk<'a>> {
     value.par_chunks_mut(CHUNK).zip(gradient.par_chunks(CHUNK)).zip(state.par_chunks_mut(CHUNK))
 }
 
 /// Euclidean norm of all gradients together.
 fn gradient_norm(parameters: &[Parameter]) -> f32 {
     let squares = parameters.iter().map(|p| {
-        let sums: Vec<f64> =
-            p.gradient.par_chunks(CHUNK).map(|g| g.iter().map(|v| f64::from(*v) * f64::from(*v)).sum()).collect();
+        let sums: Vec<f64> = p
+            .gradient
+            .par_chunks(CHUNK)
+            .map(|g| g.iter().map(|v| f64::from(*v) * f64::from(*v)).sum())
+            .collect();
         sums.iter().sum::<f64>()
     });
     squares.sum::<f64>().sqrt() as f32
@@ -200,7 +229,14 @@ mod tests {
     use super::*;
 
     fn parameter(value: Vec<f32>, decays: bool) -> Parameter {
-        Parameter { name: "w".into(), shape: vec![value.len()], gradient: vec![0.0; value.len()], value, trainable: true, decays }
+        Parameter {
+            name: "w".into(),
+            shape: vec![value.len()],
+            gradient: vec![0.0; value.len()],
+            value,
+            trainable: true,
+            decays,
+        }
     }
 
     /// Follows a few updates on f(w) = w² / 2 · scale by hand.
@@ -216,7 +252,8 @@ mod tests {
 
     #[test]
     fn sgd_with_momentum_by_hand() {
-        let sgd = Optimiser::Sgd { learning_rate: 0.1, momentum: 0.5, weight_decay: 0.0, clip_norm: 0.0 };
+        let sgd =
+            Optimiser::Sgd { learning_rate: 0.1, momentum: 0.5, weight_decay: 0.0, clip_norm: 0.0 };
         // v1 = 1, w1 = 0.9; v2 = 0.5 + 0.9 = 1.4, w2 = 0.76
         let w = follow(sgd, 2, true);
         assert!((w[0] - 0.76).abs() < 1e-6 && (w[1] + 1.52).abs() < 1e-6, "{w:?}");
@@ -224,18 +261,32 @@ mod tests {
 
     #[test]
     fn adam_by_hand_and_decay_only_where_it_applies() {
-        let adam = Optimiser::Adam { learning_rate: 0.1, beta1: 0.9, beta2: 0.999, eps: 1e-8, clip_norm: 0.0 };
+        let adam = Optimiser::Adam {
+            learning_rate: 0.1,
+            beta1: 0.9,
+            beta2: 0.999,
+            eps: 1e-8,
+            clip_norm: 0.0,
+        };
         // The first step of Adam is the rate, whatever the gradient.
         let w = follow(adam, 1, true);
         assert!((w[0] - 0.9).abs() < 1e-5 && (w[1] + 1.9).abs() < 1e-5, "{w:?}");
-        let adamw = Optimiser::Adamw { learning_rate: 0.1, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.5, clip_norm: 0.0 };
+        let adamw = Optimiser::Adamw {
+            learning_rate: 0.1,
+            beta1: 0.9,
+            beta2: 0.999,
+            eps: 1e-8,
+            weight_decay: 0.5,
+            clip_norm: 0.0,
+        };
         assert!((follow(adamw, 1, true)[0] - 0.85).abs() < 1e-5);
         assert_eq!(follow(adamw, 1, false), w);
     }
 
     #[test]
     fn long_gradients_are_shortened_and_infinite_ones_refused() {
-        let sgd = Optimiser::Sgd { learning_rate: 1.0, momentum: 0.0, weight_decay: 0.0, clip_norm: 1.0 };
+        let sgd =
+            Optimiser::Sgd { learning_rate: 1.0, momentum: 0.0, weight_decay: 0.0, clip_norm: 1.0 };
         let mut p = [parameter(vec![0.0, 0.0], true)];
         let mut state = sgd.start(&p);
         p[0].gradient = vec![3.0, 4.0];

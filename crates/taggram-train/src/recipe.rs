@@ -103,8 +103,11 @@ impl Recipe {
     /// # Errors
     /// An unknown or missing key, or a number outside its range: named, with its line.
     pub fn parse(text: &str, place: &str) -> Result<Self, TrainError> {
-        let recipe: Self = toml::from_str(text).map_err(|e| TrainError::malformed(place, e.to_string().trim_end().to_string()))?;
-        recipe.check().map_err(|e| TrainError::new(format!("{place}, {}", e.place), e.kind, e.message))?;
+        let recipe: Self = toml::from_str(text)
+            .map_err(|e| TrainError::malformed(place, e.to_string().trim_end().to_string()))?;
+        recipe
+            .check()
+            .map_err(|e| TrainError::new(format!("{place}, {}", e.place), e.kind, e.message))?;
         Ok(recipe)
     }
 
@@ -150,7 +153,8 @@ impl Recipe {
         }
         for name in self.data.teachers.keys() {
             if !self.loss.teachers.contains_key(name) {
-                let message = format!("there is no [loss.teachers.{name}] that says how to learn from it");
+                let message =
+                    format!("there is no [loss.teachers.{name}] that says how to learn from it");
                 return Err(TrainError::malformed(format!("[data.teachers] {name}"), message));
             }
         }
@@ -163,7 +167,10 @@ impl Recipe {
             return Err(TrainError::malformed("[augment]", message));
         }
         if self.augment.floor_db > 0.0 && self.windows.normalise == Normalise::BandZScore {
-            return Err(TrainError::malformed("[augment] floor_db", "a floor has no meaning for bands normalised one by one"));
+            return Err(TrainError::malformed(
+                "[augment] floor_db",
+                "a floor has no meaning for bands normalised one by one",
+            ));
         }
         Ok(())
     }
@@ -173,7 +180,11 @@ impl Recipe {
     ///
     /// # Errors
     /// A network that does not fit the patches: the node is named.
-    pub fn network(&self, classes: usize, teachers: &BTreeMap<String, usize>) -> Result<Network, TrainError> {
+    pub fn network(
+        &self,
+        classes: usize,
+        teachers: &BTreeMap<String, usize>,
+    ) -> Result<Network, TrainError> {
         let input = [self.front_end.channels(), self.windows.frames, self.front_end.bands()];
         let auxiliary = teachers
             .iter()
@@ -187,7 +198,10 @@ impl Recipe {
             TrainError::new(format!("[model] {}", e.place), e.kind, message)
         })?;
         if shapes.get(LOGITS).is_none_or(|s| *s != [classes]) {
-            let message = format!("the network answers {:?}; `logits` of {classes} classes are needed", shapes.get(LOGITS));
+            let message = format!(
+                "the network answers {:?}; `logits` of {classes} classes are needed",
+                shapes.get(LOGITS)
+            );
             return Err(TrainError::malformed("[model]", message));
         }
         Ok(network)
@@ -266,14 +280,19 @@ average = 0.9
         ];
         for (from, to, named) in cases {
             assert!(SMALL.contains(from), "{from}");
-            let error = Recipe::parse(&SMALL.replacen(from, to, 1), "small.toml").unwrap_err().to_string();
+            let error =
+                Recipe::parse(&SMALL.replacen(from, to, 1), "small.toml").unwrap_err().to_string();
             assert!(error.contains(named) && error.starts_with("small.toml"), "{to}: {error}");
         }
     }
 
     #[test]
     fn a_network_that_does_not_fit_names_its_node() {
-        let recipe = Recipe::parse(&SMALL.replacen("blocks = [6]", "blocks = [6, 6, 6, 6, 6, 6, 6, 6]", 1), "r").unwrap();
+        let recipe = Recipe::parse(
+            &SMALL.replacen("blocks = [6]", "blocks = [6, 6, 6, 6, 6, 6, 6, 6]", 1),
+            "r",
+        )
+        .unwrap();
         let error = recipe.network(10, &BTreeMap::new()).unwrap_err().to_string();
         assert!(error.contains("[model]") && error.contains("patches are [1, 12, 16]"), "{error}");
     }

@@ -97,14 +97,20 @@ mod tests {
             (mean, var)
         };
         let (mean, var) = moments((0..n).map(|_| rng.unit()).collect());
-        assert!((mean - 0.5).abs() < 0.01 && (var - 1.0 / 12.0).abs() < 0.003, "unit: {mean} {var}");
+        assert!(
+            (mean - 0.5).abs() < 0.01 && (var - 1.0 / 12.0).abs() < 0.003,
+            "unit: {mean} {var}"
+        );
         let (mean, var) = moments((0..n).map(|_| rng.normal()).collect());
         assert!(mean.abs() < 0.02 && (var - 1.0).abs() < 0.03, "normal: {mean} {var}");
         for alpha in [0.2f32, 0.4, 2.0] {
             // Beta(a, a) has variance 1 / (4 (2a + 1)).
             let expected = 1.0 / (4.0 * (2.0 * f64::from(alpha) + 1.0));
             let (mean, var) = moments((0..n).map(|_| rng.beta(alpha)).collect());
-            assert!((mean - 0.5).abs() < 0.01 && (var - expected).abs() < 0.005, "beta {alpha}: {mean} {var}");
+            assert!(
+                (mean - 0.5).abs() < 0.01 && (var - expected).abs() < 0.005,
+                "beta {alpha}: {mean} {var}"
+            );
         }
     }
 

@@ -49,7 +49,9 @@ impl Schedule {
     pub fn check(&self) -> Result<(), TrainError> {
         let sound = match *self {
             Self::Constant => true,
-            Self::Cosine { warmup_epochs, end } => warmup_epochs >= 0.0 && warmup_epochs.is_finite() && (0.0..=1.0).contains(&end),
+            Self::Cosine { warmup_epochs, end } => {
+                warmup_epochs >= 0.0 && warmup_epochs.is_finite() && (0.0..=1.0).contains(&end)
+            }
             Self::Step { epochs, factor } => epochs > 0 && factor > 0.0 && factor <= 1.0,
             Self::InverseDecay { decay } => decay >= 0.0 && decay.is_finite(),
             Self::Plateau { patience, factor } => patience > 0 && factor > 0.0 && factor <= 1.0,
@@ -78,9 +80,13 @@ impl Schedule {
                     end + (1.0 - end) * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos())
                 }
             }
-            Self::Step { epochs, factor } => f64::from(factor).powi((epoch as usize / epochs) as i32),
+            Self::Step { epochs, factor } => {
+                f64::from(factor).powi((epoch as usize / epochs) as i32)
+            }
             Self::InverseDecay { decay } => 1.0 / (1.0 + f64::from(decay) * update as f64),
-            Self::Plateau { patience, factor } => f64::from(factor).powi(reductions(losses, patience)),
+            Self::Plateau { patience, factor } => {
+                f64::from(factor).powi(reductions(losses, patience))
+            }
         };
         factor.min(1.0) as f32
     }

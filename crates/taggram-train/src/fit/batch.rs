@@ -34,23 +34,34 @@ const PAIR: u64 = 4;
 
 impl<'a> Batches<'a> {
     pub fn new(data: &'a Data, recipe: &'a Recipe) -> Self {
-        let counts: Vec<usize> = (0..data.classes.len()).map(|c| data.train.iter().filter(|t| t.label == c).count()).collect();
+        let counts: Vec<usize> = (0..data.classes.len())
+            .map(|c| data.train.iter().filter(|t| t.label == c).count())
+            .collect();
         let class_weights = match recipe.loss.class_weights {
             ClassWeights::None => vec![1.0; counts.len()],
-            ClassWeights::Balanced => {
-                counts.iter().map(|&n| data.train.len() as f32 / (counts.len() * n.max(1)) as f32).collect()
-            }
+            ClassWeights::Balanced => counts
+                .iter()
+                .map(|&n| data.train.len() as f32 / (counts.len() * n.max(1)) as f32)
+                .collect(),
         };
-        let first = data.train.first().map_or(PatchSize { channels: 0, frames: 0, bands: 0 }, |c| PatchSize {
-            channels: c.map.channels,
-            frames: recipe.windows.frames,
-            bands: c.map.bands,
-        });
+        let first =
+            data.train.first().map_or(PatchSize { channels: 0, frames: 0, bands: 0 }, |c| {
+                PatchSize {
+                    channels: c.map.channels,
+                    frames: recipe.windows.frames,
+                    bands: c.map.bands,
+                }
+            });
         let teachers = recipe
             .loss
             .teachers
             .keys()
-            .filter_map(|name| data.train.iter().find_map(|c| c.targets.get(name)).map(|t| (name.as_str(), t.len())))
+            .filter_map(|name| {
+                data.train
+                    .iter()
+                    .find_map(|c| c.targets.get(name))
+                    .map(|t| (name.as_str(), t.len()))
+            })
             .collect();
         Self { data, recipe, size: first, class_weights, teachers }
     }
@@ -61,7 +72,8 @@ impl<'a> Batches<'a> {
 
     /// Batches an epoch. A last one of a single patch is left out: it has no statistics.
     pub fn per_epoch(&self) -> usize {
-        let (whole, rest) = (self.examples() / self.recipe.fit.batch, self.examples() % self.recipe.fit.batch);
+        let (whole, rest) =
+            (self.examples() / self.recipe.fit.batch, self.examples() % self.recipe.fit.batch);
         (whole + usize::from(rest > 1)).max(1)
     }
 
@@ -83,8 +95,12 @@ impl<'a> Batches<'a> {
             let mut rng = Rng::at(&[seed, PATCH, epoch as u64, example as u64]);
             self.patch(self.clip(example), patch, &mut rng);
         });
-        let shares: Vec<f32> =
-            chosen.iter().map(|&example| augment.share(&mut Rng::at(&[seed, PAIR, epoch as u64, example as u64]))).collect();
+        let shares: Vec<f32> = chosen
+            .iter()
+            .map(|&example| {
+                augment.share(&mut Rng::at(&[seed, PAIR, epoch as u64, example as u64]))
+            })
+            .collect();
         // Each patch is mixed with the next one of the batch, as that was before mixing.
         if shares.iter().any(|&s| s < 1.0) {
             let plain = patches.clone();
@@ -109,7 +125,8 @@ impl<'a> Batches<'a> {
             // The patch is not its own clip: the range is that of the whole song.
             Normalise::ClipUnit { top_db } => {
                 for (channel, values) in patch.chunks_exact_mut(frames * bands).enumerate() {
-                    let whole = &clip.map.data[channel * clip.map.frames * bands..][..clip.map.frames * bands];
+                    let whole = &clip.map.data[channel * clip.map.frames * bands..]
+                        [..clip.map.frames * bands];
                     let floor = whole.iter().copied().fold(f32::NEG_INFINITY, f32::max) - top_db;
                     values.iter_mut().for_each(|v| *v = (*v - floor).max(0.0) / top_db);
                 }
@@ -131,7 +148,9 @@ impl<'a> Batches<'a> {
             targets.classes.resize(row + classes, smoothing / classes as f32);
             targets.classes[row + a.label] += (1.0 - smoothing) * share;
             targets.classes[row + b.label] += (1.0 - smoothing) * (1.0 - share);
-            targets.weights.push(share * self.class_weights[a.label] + (1.0 - share) * self.class_weights[b.label]);
+            targets.weights.push(
+                share * self.class_weights[a.label] + (1.0 - share) * self.class_weights[b.label],
+            );
         }
         for &(name, size) in &self.teachers {
             let (mut values, mut present) = (Vec::with_capacity(size * pairs.len()), Vec::new());
@@ -140,7 +159,9 @@ impl<'a> Batches<'a> {
                 let second = if share < 1.0 { b.targets.get(name) } else { first };
                 present.push(first.is_some() && second.is_some());
                 match (first, second) {
-                    (Some(a), Some(b)) => values.extend(a.iter().zip(b).map(|(a, b)| share * a + (1.0 - share) * b)),
+                    (Some(a), Some(b)) => {
+                        values.extend(a.iter().zip(b).map(|(a, b)| share * a + (1.0 - share) * b))
+                    }
                     _ => values.resize(values.len() + size, 0.0),
                 }
             }

@@ -2,9 +2,9 @@
 
 mod batch;
 mod progress;
-mod validate;
 #[cfg(test)]
 mod tests;
+mod validate;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -103,7 +103,13 @@ pub const CHECKPOINT: &str = "last.safetensors";
 /// Data that does not fit (a genre without train songs, maps or targets of other sizes), a
 /// checkpoint of another run, files that cannot be written, or a loss that is no longer a number:
 /// then the message says at which update, and the checkpoint of the last whole epoch is kept.
-pub fn fit(network: &Network, data: &Data, recipe: &Recipe, options: &RunOptions, progress: &mut (dyn Progress + Send)) -> Result<Trained, TrainError> {
+pub fn fit(
+    network: &Network,
+    data: &Data,
+    recipe: &Recipe,
+    options: &RunOptions,
+    progress: &mut (dyn Progress + Send),
+) -> Result<Trained, TrainError> {
     recipe.check()?;
     check_data(network, data, recipe)?;
     let pool = rayon::ThreadPoolBuilder::new()
@@ -123,7 +129,10 @@ pub fn teacher_sizes(clips: &[Clip]) -> Result<BTreeMap<String, usize>, TrainErr
         for (name, target) in &clip.targets {
             let size = *sizes.entry(name.clone()).or_insert(target.len());
             if size != target.len() {
-                let message = format!("its target `{name}` has {} values, that of earlier songs {size}", target.len());
+                let message = format!(
+                    "its target `{name}` has {} values, that of earlier songs {size}",
+                    target.len()
+                );
                 return Err(TrainError::malformed(format!("song {}", clip.id), message));
             }
         }
@@ -135,14 +144,24 @@ fn check_data(network: &Network, data: &Data, recipe: &Recipe) -> Result<(), Tra
     let shapes = network.shapes()?;
     let input = match network.inputs.as_slice() {
         [only] if only.shape.len() == 3 => &only.shape,
-        _ => return Err(TrainError::new("network", ErrorKind::Unsupported, "training needs a network with one input [channel, time, band]")),
+        _ => {
+            return Err(TrainError::new(
+                "network",
+                ErrorKind::Unsupported,
+                "training needs a network with one input [channel, time, band]",
+            ));
+        }
     };
     if input[1] != recipe.windows.frames {
-        let message = format!("the network takes {} frames, [windows] gives {}", input[1], recipe.windows.frames);
+        let message = format!(
+            "the network takes {} frames, [windows] gives {}",
+            input[1], recipe.windows.frames
+        );
         return Err(TrainError::malformed("network", message));
     }
     if shapes.get(LOGITS).is_none_or(|s| s[..] != [data.classes.len()]) {
-        let message = format!("is {:?}; there are {} genres", shapes.get(LOGITS), data.classes.len());
+        let message =
+            format!("is {:?}; there are {} genres", shapes.get(LOGITS), data.classes.len());
         return Err(TrainError::malformed("output `logits`", message));
     }
     for clip in data.train.iter().chain(&data.valid) {
@@ -155,10 +174,16 @@ fn check_data(network: &Network, data: &Data, recipe: &Recipe) -> Result<(), Tra
             return Err(TrainError::malformed(place(), message));
         }
         if clip.label >= data.classes.len() {
-            return Err(TrainError::malformed(place(), format!("its genre is number {} of {}", clip.label, data.classes.len())));
+            return Err(TrainError::malformed(
+                place(),
+                format!("its genre is number {} of {}", clip.label, data.classes.len()),
+            ));
         }
         if clip.map.data.iter().any(|v| !v.is_finite()) {
-            return Err(TrainError::malformed(place(), "its map holds values that are not numbers"));
+            return Err(TrainError::malformed(
+                place(),
+                "its map holds values that are not numbers",
+            ));
         }
     }
     let sizes = teacher_sizes(&data.train)?;
@@ -169,13 +194,20 @@ fn check_data(network: &Network, data: &Data, recipe: &Recipe) -> Result<(), Tra
         };
         let output = if teacher.needs_head() { name.as_str() } else { LOGITS };
         if !network.outputs.iter().any(|o| o == output) || shapes[output] != [size] {
-            let message = format!("the targets have {size} values, the network's output `{output}` is {:?}", shapes.get(output));
+            let message = format!(
+                "the targets have {size} values, the network's output `{output}` is {:?}",
+                shapes.get(output)
+            );
             return Err(TrainError::malformed(format!("[loss.teachers.{name}]"), message));
         }
     }
     for (class, name) in data.classes.iter().enumerate() {
         if !data.train.iter().any(|c| c.label == class) {
-            let message = format!("no train song has this genre, so it cannot be learnt; the {} train songs have {:?}", data.train.len(), present(data));
+            let message = format!(
+                "no train song has this genre, so it cannot be learnt; the {} train songs have {:?}",
+                data.train.len(),
+                present(data)
+            );
             return Err(TrainError::new(format!("genre {name}"), ErrorKind::TooShort, message));
         }
     }
@@ -202,7 +234,12 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(network: &Network, data: &'a Data, recipe: &'a Recipe, options: &'a RunOptions) -> Result<Self, TrainError> {
+    fn new(
+        network: &Network,
+        data: &'a Data,
+        recipe: &'a Recipe,
+        options: &'a RunOptions,
+    ) -> Result<Self, TrainError> {
         let mut trainable = Trainable::new(network.clone(), recipe.fit.seed)?;
         if let Some(start) = &options.start {
             for p in trainable.parameters_mut() {
@@ -213,10 +250,27 @@ impl<'a> Run<'a> {
         }
         trainable.freeze(&recipe.fit.freeze)?;
         let optimiser = recipe.optimiser.start(trainable.parameters());
-        let average = if recipe.fit.average > 0.0 { trainable.parameters().iter().map(|p| p.value.clone()).collect() } else { Vec::new() };
-        let progress = RunProgress { fingerprint: fingerprint(network, data, recipe), ..RunProgress::default() };
+        let average = if recipe.fit.average > 0.0 {
+            trainable.parameters().iter().map(|p| p.value.clone()).collect()
+        } else {
+            Vec::new()
+        };
+        let progress = RunProgress {
+            fingerprint: fingerprint(network, data, recipe),
+            ..RunProgress::default()
+        };
         let batches = batch::Batches::new(data, recipe);
-        let mut run = Self { data, recipe, options, trainable, optimiser, average, best: None, progress, batches };
+        let mut run = Self {
+            data,
+            recipe,
+            options,
+            trainable,
+            optimiser,
+            average,
+            best: None,
+            progress,
+            batches,
+        };
         if let Some(folder) = &options.folder {
             std::fs::create_dir_all(folder).map_err(|e| TrainError::io(folder, &e))?;
             let path = folder.join(CHECKPOINT);
@@ -261,12 +315,17 @@ impl<'a> Run<'a> {
     }
 
     /// One pass over the train songs and a validation; none when stopped.
-    fn epoch(&mut self, shown: &mut (dyn Progress + Send)) -> Result<Option<EpochRecord>, TrainError> {
+    fn epoch(
+        &mut self,
+        shown: &mut (dyn Progress + Send),
+    ) -> Result<Option<EpochRecord>, TrainError> {
         let started = Instant::now();
         let epoch = self.progress.history.len();
         let steps = self.batches.per_epoch();
-        let losses: Vec<f64> = self.progress.history.iter().filter_map(|r| r.valid_log_loss).collect();
-        let (mut total, mut classes, mut norms, mut correct, mut seen) = (0.0, 0.0, 0.0, 0usize, 0usize);
+        let losses: Vec<f64> =
+            self.progress.history.iter().filter_map(|r| r.valid_log_loss).collect();
+        let (mut total, mut classes, mut norms, mut correct, mut seen) =
+            (0.0, 0.0, 0.0, 0usize, 0usize);
         let mut rate = 0.0;
         let order = self.batches.order(epoch);
         for step in 0..steps {
@@ -283,9 +342,14 @@ impl<'a> Run<'a> {
             }
             self.trainable.clear_gradients();
             self.trainable.backward(&loss.gradients)?;
-            let factor = self.recipe.schedule.factor(updates, steps as u64, self.recipe.fit.epochs, &losses);
+            let factor =
+                self.recipe.schedule.factor(updates, steps as u64, self.recipe.fit.epochs, &losses);
             rate = self.recipe.optimiser.learning_rate() * factor;
-            let norm = self.recipe.optimiser.update(&mut self.optimiser, self.trainable.parameters_mut(), rate);
+            let norm = self.recipe.optimiser.update(
+                &mut self.optimiser,
+                self.trainable.parameters_mut(),
+                rate,
+            );
             if !norm.is_finite() {
                 return Err(self.diverged("the gradient's norm", f64::from(norm), step));
             }
@@ -327,10 +391,15 @@ impl<'a> Run<'a> {
         let kept = match (&self.options.folder, epoch) {
             (_, 0) => "no epoch was whole before it".to_string(),
             (None, _) => format!("epoch {epoch} was the last good one"),
-            (Some(folder), _) => format!("the checkpoint of epoch {epoch} is kept in {}", folder.join(CHECKPOINT).display()),
+            (Some(folder), _) => format!(
+                "the checkpoint of epoch {epoch} is kept in {}",
+                folder.join(CHECKPOINT).display()
+            ),
         };
         let place = format!("epoch {}, update {} of it", epoch + 1, step + 1);
-        let message = format!("{what} became {value}; {kept}; a smaller learning rate or a clip_norm may help");
+        let message = format!(
+            "{what} became {value}; {kept}; a smaller learning rate or a clip_norm may help"
+        );
         TrainError::new(place, ErrorKind::Malformed, message)
     }
 
@@ -339,7 +408,10 @@ impl<'a> Run<'a> {
         let updates = self.progress.updates as f32;
         let memory = self.recipe.fit.average.min((1.0 + updates) / (10.0 + updates));
         for (average, p) in self.average.iter_mut().zip(self.trainable.parameters()) {
-            average.iter_mut().zip(&p.value).for_each(|(a, v)| *a = memory * *a + (1.0 - memory) * v);
+            average
+                .iter_mut()
+                .zip(&p.value)
+                .for_each(|(a, v)| *a = memory * *a + (1.0 - memory) * v);
         }
     }
 
@@ -369,17 +441,24 @@ impl<'a> Run<'a> {
     }
 
     fn is_best(&self, record: &EpochRecord) -> bool {
-        is_better(self.recipe.fit.select, record, self.progress.best_epoch.checked_sub(1).map(|i| &self.progress.history[i]))
+        is_better(
+            self.recipe.fit.select,
+            record,
+            self.progress.best_epoch.checked_sub(1).map(|i| &self.progress.history[i]),
+        )
     }
 
     fn patience_is_over(&self) -> bool {
         let patience = self.recipe.fit.patience;
-        patience > 0 && !self.data.valid.is_empty() && self.progress.history.len() - self.progress.best_epoch >= patience
+        patience > 0
+            && !self.data.valid.is_empty()
+            && self.progress.history.len() - self.progress.best_epoch >= patience
     }
 
     fn named(&self, arrays: &[Vec<f32>], prefix: &str) -> Weights {
         let all = self.trainable.parameters().iter().zip(arrays).filter(|(_, a)| !a.is_empty());
-        all.map(|(p, a)| (format!("{prefix}{}", p.name), Tensor::new(p.shape.clone(), a.clone()))).collect()
+        all.map(|(p, a)| (format!("{prefix}{}", p.name), Tensor::new(p.shape.clone(), a.clone())))
+            .collect()
     }
 
     fn save(&mut self) -> Result<(), TrainError> {
@@ -404,16 +483,26 @@ impl<'a> Run<'a> {
             let message = "this checkpoint is of another recipe, other songs or another version of the network; train into another folder, or without resuming";
             return Err(TrainError::malformed(place, message));
         }
-        let arrays = |from: &Weights, prefix: &str, to: &mut Vec<Vec<f32>>, names: &[String]| -> Result<(), TrainError> {
+        let arrays = |from: &Weights,
+                      prefix: &str,
+                      to: &mut Vec<Vec<f32>>,
+                      names: &[String]|
+         -> Result<(), TrainError> {
             for (array, name) in to.iter_mut().zip(names).filter(|(a, _)| !a.is_empty()) {
-                let found = from.get(&format!("{prefix}{name}")).filter(|t| t.data.len() == array.len());
+                let found =
+                    from.get(&format!("{prefix}{name}")).filter(|t| t.data.len() == array.len());
                 let message = || format!("`{prefix}{name}` is absent or of another size");
-                *array = found.ok_or_else(|| TrainError::malformed(place.clone(), message()))?.data.clone();
+                *array = found
+                    .ok_or_else(|| TrainError::malformed(place.clone(), message()))?
+                    .data
+                    .clone();
             }
             Ok(())
         };
-        let names: Vec<String> = self.trainable.parameters().iter().map(|p| p.name.clone()).collect();
-        let mut values: Vec<Vec<f32>> = self.trainable.parameters().iter().map(|p| p.value.clone()).collect();
+        let names: Vec<String> =
+            self.trainable.parameters().iter().map(|p| p.name.clone()).collect();
+        let mut values: Vec<Vec<f32>> =
+            self.trainable.parameters().iter().map(|p| p.value.clone()).collect();
         arrays(&checkpoint.weights, "", &mut values, &names)?;
         self.trainable.parameters_mut().iter_mut().zip(values).for_each(|(p, v)| p.value = v);
         arrays(&checkpoint.optimiser, "first/", &mut self.optimiser.first, &names)?;
@@ -428,22 +517,32 @@ impl<'a> Run<'a> {
 
 /// Whether an epoch beats the best one before it.
 fn is_better(select: Select, record: &EpochRecord, best: Option<&EpochRecord>) -> bool {
-    let (Some(best), Some(loss), Some(accuracy)) = (best, record.valid_log_loss, record.valid_accuracy) else { return true };
-    let (best_loss, best_accuracy) = (best.valid_log_loss.unwrap_or(f64::INFINITY), best.valid_accuracy.unwrap_or(0.0));
+    let (Some(best), Some(loss), Some(accuracy)) =
+        (best, record.valid_log_loss, record.valid_accuracy)
+    else {
+        return true;
+    };
+    let (best_loss, best_accuracy) =
+        (best.valid_log_loss.unwrap_or(f64::INFINITY), best.valid_accuracy.unwrap_or(0.0));
     match select {
         Select::Last => true,
         Select::LogLoss => loss < best_loss,
-        Select::Accuracy => accuracy > best_accuracy || (accuracy == best_accuracy && loss < best_loss),
+        Select::Accuracy => {
+            accuracy > best_accuracy || (accuracy == best_accuracy && loss < best_loss)
+        }
     }
 }
 
 /// What a run is: recipe, network, genres and songs, as 64 bits of FNV-1a.
 fn fingerprint(network: &Network, data: &Data, recipe: &Recipe) -> String {
     let mut hash = 0xcbf2_9ce4_8422_2325u64;
-    let mut add = |bytes: &[u8]| bytes.iter().for_each(|b| hash = (hash ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3));
+    let mut add = |bytes: &[u8]| {
+        bytes.iter().for_each(|b| hash = (hash ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3))
+    };
     add(format!("{recipe:?}{network:?}{:?}", data.classes).as_bytes());
     for clip in data.train.iter().chain(&data.valid) {
-        add(format!("{}\n{} {} {:?}", clip.id, clip.label, clip.map.frames, clip.targets.keys()).as_bytes());
+        add(format!("{}\n{} {} {:?}", clip.id, clip.label, clip.map.frames, clip.targets.keys())
+            .as_bytes());
         // A sample of the values tells other features apart at no cost.
         clip.map.data.iter().step_by(997).for_each(|v| add(&v.to_le_bytes()));
     }

@@ -74,8 +74,13 @@ impl Progress for Terminal {
     fn start(&mut self, epochs: usize, steps: usize, done: &[EpochRecord]) {
         (self.steps, self.epochs) = (steps, epochs);
         if std::io::stderr().is_terminal() {
-            self.bar = ProgressBar::with_draw_target(Some((epochs * steps) as u64), ProgressDrawTarget::stderr_with_hz(8));
-            let style = ProgressStyle::with_template("{msg} {wide_bar:.cyan/black} {pos}/{len} · {eta} left");
+            self.bar = ProgressBar::with_draw_target(
+                Some((epochs * steps) as u64),
+                ProgressDrawTarget::stderr_with_hz(8),
+            );
+            let style = ProgressStyle::with_template(
+                "{msg} {wide_bar:.cyan/black} {pos}/{len} · {eta} left",
+            );
             // The template is fixed; the plain bar is there should indicatif ever refuse it.
             self.bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
             self.bar.set_position((done.len() * steps) as u64);
@@ -102,7 +107,11 @@ impl Progress for Terminal {
 
     fn epoch(&mut self, r: &EpochRecord, best: bool) {
         let valid = match (r.valid_accuracy, r.valid_log_loss) {
-            (Some(accuracy), Some(loss)) => format!(" · songs {} {:5.1} % · log loss {loss:.3}", meter(accuracy), 100.0 * accuracy),
+            (Some(accuracy), Some(loss)) => format!(
+                " · songs {} {:5.1} % · log loss {loss:.3}",
+                meter(accuracy),
+                100.0 * accuracy
+            ),
             _ => String::new(),
         };
         let mark = if best { " ★" } else { "" };

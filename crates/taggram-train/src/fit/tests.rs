@@ -17,15 +17,25 @@ fn songs(count: usize, address: u64) -> Vec<Clip> {
             let band = j % 16;
             -40.0 + 6.0 * rng.normal() + if band / 5 == label { 12.0 } else { 0.0 }
         };
-        let map = FeatureMap::new(1, frames, 16, (0..frames * 16).map(|j| value(j, &mut rng)).collect());
+        let map =
+            FeatureMap::new(1, frames, 16, (0..frames * 16).map(|j| value(j, &mut rng)).collect());
         let tags = (0..4).map(|t| if t == label { 0.9 } else { 0.1 }).collect();
-        Clip { id: format!("song {i}"), label, map, targets: BTreeMap::from([("tags".into(), tags)]) }
+        Clip {
+            id: format!("song {i}"),
+            label,
+            map,
+            targets: BTreeMap::from([("tags".into(), tags)]),
+        }
     };
     (0..count).map(song).collect()
 }
 
 fn data() -> Data {
-    Data { train: songs(24, 1), valid: songs(9, 2), classes: ["low", "middle", "high"].map(String::from).to_vec() }
+    Data {
+        train: songs(24, 1),
+        valid: songs(9, 2),
+        classes: ["low", "middle", "high"].map(String::from).to_vec(),
+    }
 }
 
 fn recipe() -> Recipe {
@@ -42,7 +52,8 @@ fn run(recipe: &Recipe, data: &Data, options: &RunOptions) -> Result<Trained, Tr
 
 /// The history without what depends on the clock.
 fn timeless(trained: &Trained) -> (Weights, usize, Vec<EpochRecord>) {
-    let record = |r: &EpochRecord| EpochRecord { samples_per_second: 0.0, seconds: 0.0, ..r.clone() };
+    let record =
+        |r: &EpochRecord| EpochRecord { samples_per_second: 0.0, seconds: 0.0, ..r.clone() };
     (trained.weights.clone(), trained.best_epoch, trained.history.iter().map(record).collect())
 }
 
@@ -61,7 +72,9 @@ fn simple_songs_are_learnt_and_only_the_genres_remain() {
 #[test]
 fn threads_do_not_matter_but_the_seed_does() {
     let recipe = recipe();
-    let with = |recipe: &Recipe, threads| timeless(&run(recipe, &data(), &RunOptions { threads, ..RunOptions::default() }).unwrap());
+    let with = |recipe: &Recipe, threads| {
+        timeless(&run(recipe, &data(), &RunOptions { threads, ..RunOptions::default() }).unwrap())
+    };
     let one = with(&recipe, 1);
     assert_eq!(one, with(&recipe, 3));
     let mut other = recipe;
@@ -84,11 +97,13 @@ impl Progress for StopAfter {
 fn two_epochs_and_two_more_are_four() {
     let (recipe, data) = (recipe(), data());
     let folder = tempfile::tempdir().unwrap();
-    let mut options = RunOptions { folder: Some(folder.path().into()), resume: true, ..RunOptions::default() };
+    let mut options =
+        RunOptions { folder: Some(folder.path().into()), resume: true, ..RunOptions::default() };
     let whole = run(&recipe, &data, &RunOptions::default()).unwrap();
 
     let network = network(&recipe, &data);
-    let stopped = fit(&network, &data, &recipe, &options, &mut StopAfter(2, options.stop.clone())).unwrap();
+    let stopped =
+        fit(&network, &data, &recipe, &options, &mut StopAfter(2, options.stop.clone())).unwrap();
     assert_eq!((stopped.ended, stopped.history.len()), (Ended::Stopped, 2));
     options.stop = Arc::default();
     let continued = run(&recipe, &data, &options).unwrap();
@@ -111,10 +126,16 @@ fn a_diverging_run_says_where_and_keeps_the_last_good_epoch() {
     recipe.fit.epochs = 3;
     recipe.augment.mix_alpha = 0.0;
     let folder = tempfile::tempdir().unwrap();
-    let options = RunOptions { folder: Some(folder.path().into()), resume: true, ..RunOptions::default() };
+    let options =
+        RunOptions { folder: Some(folder.path().into()), resume: true, ..RunOptions::default() };
     let error = {
         let mut broken = recipe.clone();
-        broken.optimiser = crate::optim::Optimiser::Sgd { learning_rate: 1e30, momentum: 0.0, weight_decay: 0.0, clip_norm: 0.0 };
+        broken.optimiser = crate::optim::Optimiser::Sgd {
+            learning_rate: 1e30,
+            momentum: 0.0,
+            weight_decay: 0.0,
+            clip_norm: 0.0,
+        };
         run(&broken, &data, &options).unwrap_err().to_string()
     };
     assert!(error.starts_with("epoch 1, update") && error.contains("became"), "{error}");
@@ -130,9 +151,11 @@ fn a_loss_that_breaks_later_leaves_the_checkpoint() {
     recipe.schedule = crate::schedule::Schedule::Constant;
     recipe.fit.average = 0.0;
     let folder = tempfile::tempdir().unwrap();
-    let options = RunOptions { folder: Some(folder.path().into()), resume: true, ..RunOptions::default() };
+    let options =
+        RunOptions { folder: Some(folder.path().into()), resume: true, ..RunOptions::default() };
     let network = network(&recipe, &data);
-    let stopped = fit(&network, &data, &recipe, &options, &mut StopAfter(1, options.stop.clone())).unwrap();
+    let stopped =
+        fit(&network, &data, &recipe, &options, &mut StopAfter(1, options.stop.clone())).unwrap();
     assert_eq!(stopped.history.len(), 1);
     let path = folder.path().join(CHECKPOINT);
     let mut checkpoint = Checkpoint::load(&path).unwrap();
@@ -141,7 +164,10 @@ fn a_loss_that_breaks_later_leaves_the_checkpoint() {
     let before = std::fs::read(&path).unwrap();
     let options = RunOptions { stop: Arc::default(), ..options };
     let error = run(&recipe, &data, &options).unwrap_err().to_string();
-    assert!(error.contains("epoch 2, update 1") && error.contains("checkpoint of epoch 1"), "{error}");
+    assert!(
+        error.contains("epoch 2, update 1") && error.contains("checkpoint of epoch 1"),
+        "{error}"
+    );
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
 
@@ -152,7 +178,9 @@ fn unfit_data_is_refused_with_a_sentence() {
         let mut data = data();
         let network = network(&recipe, &data);
         change(&mut data);
-        let error = fit(&network, &data, &recipe, &RunOptions::default(), &mut Quiet).unwrap_err().to_string();
+        let error = fit(&network, &data, &recipe, &RunOptions::default(), &mut Quiet)
+            .unwrap_err()
+            .to_string();
         assert!(words.iter().all(|w| error.contains(w)), "{error}");
     };
     check(&|d| d.train.retain(|c| c.label != 1), &["genre middle", "no train song"]);
@@ -167,7 +195,12 @@ fn patience_ends_a_run_that_does_not_improve() {
     let mut recipe = recipe();
     recipe.fit.epochs = 50;
     recipe.fit.patience = 2;
-    recipe.optimiser = crate::optim::Optimiser::Sgd { learning_rate: 1e-12, momentum: 0.0, weight_decay: 0.0, clip_norm: 0.0 };
+    recipe.optimiser = crate::optim::Optimiser::Sgd {
+        learning_rate: 1e-12,
+        momentum: 0.0,
+        weight_decay: 0.0,
+        clip_norm: 0.0,
+    };
     recipe.fit.average = 0.0;
     recipe.fit.select = Select::Accuracy;
     let trained = run(&recipe, &data(), &RunOptions::default()).unwrap();

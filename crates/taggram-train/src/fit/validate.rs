@@ -35,14 +35,20 @@ const TOGETHER: usize = 32;
 ///
 /// # Errors
 /// Windows or maps that do not fit the network.
-pub fn predict_songs(network: &mut Trainable, clips: &[Clip], windows: &Windows) -> Result<Vec<Vec<f32>>, TrainError> {
+pub fn predict_songs(
+    network: &mut Trainable,
+    clips: &[Clip],
+    windows: &Windows,
+) -> Result<Vec<Vec<f32>>, TrainError> {
     let classes = network.length_of(LOGITS)?;
     let mut sums = vec![vec![0.0f64; classes]; clips.len()];
     let mut counts = vec![0usize; clips.len()];
     let mut waiting: Vec<f32> = Vec::new();
     let mut owners: Vec<usize> = Vec::new();
     for (i, clip) in clips.iter().enumerate() {
-        let patches = windows.cut(&clip.map).map_err(|e| TrainError::malformed(format!("song {}", clip.id), e.to_string()))?;
+        let patches = windows
+            .cut(&clip.map)
+            .map_err(|e| TrainError::malformed(format!("song {}", clip.id), e.to_string()))?;
         owners.extend(std::iter::repeat_n(i, patches.count));
         waiting.extend_from_slice(&patches.data);
         let length = patches.patch_len();
@@ -58,6 +64,8 @@ pub fn predict_songs(network: &mut Trainable, clips: &[Clip], windows: &Windows)
             waiting.drain(..count * length);
         }
     }
-    let mean = |(sum, count): (Vec<f64>, usize)| sum.into_iter().map(|s| (s / count.max(1) as f64) as f32).collect();
+    let mean = |(sum, count): (Vec<f64>, usize)| {
+        sum.into_iter().map(|s| (s / count.max(1) as f64) as f32).collect()
+    };
     Ok(sums.into_iter().zip(counts).map(mean).collect())
 }

@@ -72,7 +72,10 @@ impl Conv {
 
     /// A 1×1 kernel that visits every position: the input is its own unrolling.
     fn is_pointwise(&self) -> bool {
-        self.kernel == [1, 1] && self.stride == [1, 1] && self.before == [0, 0] && self.size == [self.height, self.width]
+        self.kernel == [1, 1]
+            && self.stride == [1, 1]
+            && self.before == [0, 0]
+            && self.size == [self.height, self.width]
     }
 
     /// Output rows a strip.
@@ -101,12 +104,20 @@ impl Conv {
     }
 
     /// Unrolls output rows `rows` of one group's channels `x` into `cols [depth, step]`, from column `at` on.
-    fn im2col(&self, x: &[f32], rows: std::ops::Range<usize>, cols: &mut [f32], step: usize, at: usize) {
+    fn im2col(
+        &self,
+        x: &[f32],
+        rows: std::ops::Range<usize>,
+        cols: &mut [f32],
+        step: usize,
+        at: usize,
+    ) {
         let [kernel_h, kernel_w] = self.kernel;
         let width = self.size[1];
         let plane = self.height * self.width;
         for (index, line) in cols.chunks_mut(step).take(self.depth()).enumerate() {
-            let (channel, kh, kw) = (index / (kernel_h * kernel_w), index / kernel_w % kernel_h, index % kernel_w);
+            let (channel, kh, kw) =
+                (index / (kernel_h * kernel_w), index / kernel_w % kernel_h, index % kernel_w);
             let (low, high) = self.inside(kw);
             for (to, row) in line[at..].chunks_exact_mut(width).zip(rows.clone()) {
                 let Some(input_row) = self.input_row(row, kh) else {
@@ -123,19 +134,30 @@ impl Conv {
                 if self.stride[1] == 1 {
                     to[low..high].copy_from_slice(&from[start..start + high - low]);
                 } else {
-                    to[low..high].iter_mut().zip(from[start..].iter().step_by(self.stride[1])).for_each(|(t, f)| *t = *f);
+                    to[low..high]
+                        .iter_mut()
+                        .zip(from[start..].iter().step_by(self.stride[1]))
+                        .for_each(|(t, f)| *t = *f);
                 }
             }
         }
     }
 
     /// The transpose of [`Conv::im2col`]: adds the unrolled gradient back to where it was read from.
-    fn col2im(&self, cols: &[f32], step: usize, at: usize, rows: std::ops::Range<usize>, x: &mut [f32]) {
+    fn col2im(
+        &self,
+        cols: &[f32],
+        step: usize,
+        at: usize,
+        rows: std::ops::Range<usize>,
+        x: &mut [f32],
+    ) {
         let [kernel_h, kernel_w] = self.kernel;
         let width = self.size[1];
         let plane = self.height * self.width;
         for (index, line) in cols.chunks(step).take(self.depth()).enumerate() {
-            let (channel, kh, kw) = (index / (kernel_h * kernel_w), index / kernel_w % kernel_h, index % kernel_w);
+            let (channel, kh, kw) =
+                (index / (kernel_h * kernel_w), index / kernel_w % kernel_h, index % kernel_w);
             let (low, high) = self.inside(kw);
             if low == high {
                 continue;
@@ -147,7 +169,11 @@ impl Conv {
                 if self.stride[1] == 1 {
                     add(&mut to[start..start + high - low], &from[low..high]);
                 } else {
-                    to[start..].iter_mut().step_by(self.stride[1]).zip(&from[low..high]).for_each(|(t, f)| *t += f);
+                    to[start..]
+                        .iter_mut()
+                        .step_by(self.stride[1])
+                        .zip(&from[low..high])
+                        .for_each(|(t, f)| *t += f);
                 }
             }
         }
@@ -165,49 +191,75 @@ impl Conv {
         if positions >= NARROW || together == 1 {
             let rows = self.strip_rows();
             y.par_chunks_mut(self.out_len()).zip(x.par_chunks(self.in_len())).for_each(|(y, x)| {
-                with_scratch([if self.is_pointwise() { 0 } else { depth * rows * self.size[1] }, 0, 0], |[cols, _, _]| {
-                    for g in 0..self.groups {
-                        let x = &x[g * group_in..][..group_in];
-                        let w = Mat::rows(&weight[g * out * depth..], depth);
-                        for start in (0..self.size[0]).step_by(rows) {
-                            let strip = start..(start + rows).min(self.size[0]);
-                            let (from, n) = (start * self.size[1], strip.len() * self.size[1]);
-                            let y = &mut y[g * out * positions + from..];
-                            if let Some(bias) = bias {
-                                (0..out).for_each(|o| y[o * positions..][..n].fill(bias[g * out + o]));
+                with_scratch(
+                    [if self.is_pointwise() { 0 } else { depth * rows * self.size[1] }, 0, 0],
+                    |[cols, _, _]| {
+                        for g in 0..self.groups {
+                            let x = &x[g * group_in..][..group_in];
+                            let w = Mat::rows(&weight[g * out * depth..], depth);
+                            for start in (0..self.size[0]).step_by(rows) {
+                                let strip = start..(start + rows).min(self.size[0]);
+                                let (from, n) = (start * self.size[1], strip.len() * self.size[1]);
+                                let y = &mut y[g * out * positions + from..];
+                                if let Some(bias) = bias {
+                                    (0..out).for_each(|o| {
+                                        y[o * positions..][..n].fill(bias[g * out + o])
+                                    });
+                                }
+                                let into = if bias.is_some() { Into::Add } else { Into::Replace };
+                                if self.is_pointwise() {
+                                    gemm(
+                                        out,
+                                        n,
+                                        depth,
+                                        y,
+                                        positions,
+                                        w,
+                                        Mat::rows(&x[from..], positions),
+                                        into,
+                                    );
+                                } else {
+                                    self.im2col(x, strip, cols, n, 0);
+                                    gemm(out, n, depth, y, positions, w, Mat::rows(cols, n), into);
+                                }
                             }
-                            let into = if bias.is_some() { Into::Add } else { Into::Replace };
-                            if self.is_pointwise() {
-                                gemm(out, n, depth, y, positions, w, Mat::rows(&x[from..], positions), into);
-                            } else {
-                                self.im2col(x, strip, cols, n, 0);
-                                gemm(out, n, depth, y, positions, w, Mat::rows(cols, n), into);
+                        }
+                    },
+                );
+            });
+            return;
+        }
+        y.par_chunks_mut(together * self.out_len())
+            .zip(x.par_chunks(together * self.in_len()))
+            .for_each(|(y, x)| {
+                let n = y.len() / self.out_len() * positions;
+                with_scratch([depth * n, out * n, 0], |[cols, wide, _]| {
+                    for g in 0..self.groups {
+                        for (s, x) in x.chunks_exact(self.in_len()).enumerate() {
+                            self.im2col(
+                                &x[g * group_in..][..group_in],
+                                0..self.size[0],
+                                cols,
+                                n,
+                                s * positions,
+                            );
+                        }
+                        let w = Mat::rows(&weight[g * out * depth..], depth);
+                        gemm(out, n, depth, wide, n, w, Mat::rows(cols, n), Into::Replace);
+                        for (s, y) in y.chunks_exact_mut(self.out_len()).enumerate() {
+                            for (o, y) in y[g * out * positions..]
+                                .chunks_exact_mut(positions)
+                                .take(out)
+                                .enumerate()
+                            {
+                                let b = bias.map_or(0.0, |bias| bias[g * out + o]);
+                                let from = &wide[o * n + s * positions..][..positions];
+                                y.iter_mut().zip(from).for_each(|(y, v)| *y = v + b);
                             }
                         }
                     }
                 });
             });
-            return;
-        }
-        y.par_chunks_mut(together * self.out_len()).zip(x.par_chunks(together * self.in_len())).for_each(|(y, x)| {
-            let n = y.len() / self.out_len() * positions;
-            with_scratch([depth * n, out * n, 0], |[cols, wide, _]| {
-                for g in 0..self.groups {
-                    for (s, x) in x.chunks_exact(self.in_len()).enumerate() {
-                        self.im2col(&x[g * group_in..][..group_in], 0..self.size[0], cols, n, s * positions);
-                    }
-                    let w = Mat::rows(&weight[g * out * depth..], depth);
-                    gemm(out, n, depth, wide, n, w, Mat::rows(cols, n), Into::Replace);
-                    for (s, y) in y.chunks_exact_mut(self.out_len()).enumerate() {
-                        for (o, y) in y[g * out * positions..].chunks_exact_mut(positions).take(out).enumerate() {
-                            let b = bias.map_or(0.0, |bias| bias[g * out + o]);
-                            let from = &wide[o * n + s * positions..][..positions];
-                            y.iter_mut().zip(from).for_each(|(y, v)| *y = v + b);
-                        }
-                    }
-                }
-            });
-        });
     }
 
     /// Gradients: `dy` with respect to the output gives `dw` and `db` (added to) and, when asked, `dx` (overwritten).
@@ -258,12 +310,21 @@ impl Conv {
     fn bias_gradient(&self, dy: &[f32], db: &mut [f32]) {
         let positions = self.positions();
         db.par_iter_mut().enumerate().for_each(|(o, db)| {
-            let planes = dy.chunks_exact(self.out_len()).map(|dy| f64::from(sum(&dy[o * positions..][..positions])));
+            let planes = dy
+                .chunks_exact(self.out_len())
+                .map(|dy| f64::from(sum(&dy[o * positions..][..positions])));
             *db += planes.sum::<f64>() as f32;
         });
     }
 
-    fn backward_part(&self, x: &[f32], weight: &[f32], dy: &[f32], mut dx: Option<&mut [f32]>, mut dw: Option<&mut [f32]>) {
+    fn backward_part(
+        &self,
+        x: &[f32],
+        weight: &[f32],
+        dy: &[f32],
+        mut dx: Option<&mut [f32]>,
+        mut dw: Option<&mut [f32]>,
+    ) {
         let (positions, depth, batch) = (self.positions(), self.depth(), x.len() / self.in_len());
         let out = self.out / self.groups;
         let group_in = self.in_len() / self.groups;
@@ -283,11 +344,14 @@ impl Conv {
                         let strip = start..(start + rows).min(self.size[0]);
                         let each = strip.len() * self.size[1];
                         let n = samples.len() * each;
-                        let at = |s: usize| s * self.out_len() + g * out * positions + start * self.size[1];
+                        let at = |s: usize| {
+                            s * self.out_len() + g * out * positions + start * self.size[1]
+                        };
                         let dy = if together > 1 {
                             for (i, s) in samples.clone().enumerate() {
                                 for o in 0..out {
-                                    wide[o * n + i * each..][..each].copy_from_slice(&dy[at(s) + o * positions..][..each]);
+                                    wide[o * n + i * each..][..each]
+                                        .copy_from_slice(&dy[at(s) + o * positions..][..each]);
                                 }
                             }
                             (&wide[..], n)
@@ -297,15 +361,36 @@ impl Conv {
                         let input = |s: usize| s * self.in_len() + g * group_in;
                         if let Some(dw) = dw.as_deref_mut() {
                             for (i, s) in samples.clone().enumerate() {
-                                self.im2col(&x[input(s)..][..group_in], strip.clone(), cols, n, i * each);
+                                self.im2col(
+                                    &x[input(s)..][..group_in],
+                                    strip.clone(),
+                                    cols,
+                                    n,
+                                    i * each,
+                                );
                             }
                             let dw = &mut dw[g * out * depth..][..out * depth];
-                            gemm(out, depth, n, dw, depth, Mat::rows(dy.0, dy.1), Mat::transposed(cols, n), Into::Add);
+                            gemm(
+                                out,
+                                depth,
+                                n,
+                                dw,
+                                depth,
+                                Mat::rows(dy.0, dy.1),
+                                Mat::transposed(cols, n),
+                                Into::Add,
+                            );
                         }
                         if let Some(dx) = dx.as_deref_mut() {
                             gemm(depth, n, out, back, n, w, Mat::rows(dy.0, dy.1), Into::Replace);
                             for (i, s) in samples.clone().enumerate() {
-                                self.col2im(back, n, i * each, strip.clone(), &mut dx[input(s)..][..group_in]);
+                                self.col2im(
+                                    back,
+                                    n,
+                                    i * each,
+                                    strip.clone(),
+                                    &mut dx[input(s)..][..group_in],
+                                );
                             }
                         }
                     }

@@ -4,9 +4,24 @@ use super::conv::add;
 use super::gemm::{Into, Mat, par_gemm};
 
 /// `y [rows, out]` from `x [rows, inputs]` and `weight [out, inputs]`.
-pub(crate) fn forward(x: &[f32], weight: &[f32], bias: Option<&[f32]>, inputs: usize, out: usize, y: &mut [f32]) {
+pub(crate) fn forward(
+    x: &[f32],
+    weight: &[f32],
+    bias: Option<&[f32]>,
+    inputs: usize,
+    out: usize,
+    y: &mut [f32],
+) {
     let rows = x.len() / inputs;
-    par_gemm(rows, out, inputs, y, Mat::rows(x, inputs), Mat::transposed(weight, inputs), Into::Replace);
+    par_gemm(
+        rows,
+        out,
+        inputs,
+        y,
+        Mat::rows(x, inputs),
+        Mat::transposed(weight, inputs),
+        Into::Replace,
+    );
     if let Some(bias) = bias {
         y.chunks_exact_mut(out).for_each(|y| add(y, bias));
     }
@@ -32,6 +47,14 @@ pub(crate) fn backward(
         dy.chunks_exact(out).for_each(|dy| add(db, dy));
     }
     if let Some(dx) = dx {
-        par_gemm(rows, inputs, out, dx, Mat::rows(dy, out), Mat::rows(weight, inputs), Into::Replace);
+        par_gemm(
+            rows,
+            inputs,
+            out,
+            dx,
+            Mat::rows(dy, out),
+            Mat::rows(weight, inputs),
+            Into::Replace,
+        );
     }
 }

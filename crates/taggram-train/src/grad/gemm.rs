@@ -33,7 +33,9 @@ impl<'a> Mat<'a> {
     }
 
     fn holds(&self, rows: usize, columns: usize) -> bool {
-        rows == 0 || columns == 0 || (rows - 1) * self.row_step + (columns - 1) * self.column_step < self.data.len()
+        rows == 0
+            || columns == 0
+            || (rows - 1) * self.row_step + (columns - 1) * self.column_step < self.data.len()
     }
 }
 
@@ -48,11 +50,23 @@ pub(crate) enum Into {
 
 /// `dst [m, n]` (row-major, `step` from row to row) becomes or grows by `a [m, k] · b [k, n]`. One thread.
 #[allow(clippy::too_many_arguments)] // the sizes of a matrix product are what they are
-pub(crate) fn gemm(m: usize, n: usize, k: usize, dst: &mut [f32], step: usize, a: Mat, b: Mat, into: Into) {
+pub(crate) fn gemm(
+    m: usize,
+    n: usize,
+    k: usize,
+    dst: &mut [f32],
+    step: usize,
+    a: Mat,
+    b: Mat,
+    into: Into,
+) {
     if m == 0 || n == 0 {
         return;
     }
-    assert!((m - 1) * step + n <= dst.len() && n <= step.max(n), "product {m} × {n} leaves its destination");
+    assert!(
+        (m - 1) * step + n <= dst.len() && n <= step.max(n),
+        "product {m} × {n} leaves its destination"
+    );
     assert!(m == 1 || step >= n, "rows of the destination overlap");
     assert!(a.holds(m, k) && b.holds(k, n), "product {m} × {k} × {n} leaves its factors");
     // SAFETY: the assertions above keep every address i·row_step + j·column_step that the product

@@ -8,7 +8,10 @@ use crate::rng::Rng;
 /// so that an added head does not change the start of the rest.
 pub(crate) fn start(network: &Network, spec: &WeightSpec, seed: u64) -> Tensor {
     let count: usize = spec.shape.iter().product();
-    let name = spec.name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+    let name = spec
+        .name
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
     let mut rng = Rng::at(&[seed, 1, name]);
     let data = match spec.init {
         Init::Zeros => vec![0.0; count],

@@ -69,9 +69,17 @@ pub(super) struct Layer {
 }
 
 /// Turns the nodes of a checked network into layers; `places` finds a weight by name.
-pub(super) fn compile(network: &Network, shapes: &[&[usize]], places: &HashMap<&str, usize>) -> Vec<Layer> {
+pub(super) fn compile(
+    network: &Network,
+    shapes: &[&[usize]],
+    places: &HashMap<&str, usize>,
+) -> Vec<Layer> {
     let mut values: HashMap<&str, usize> = HashMap::new();
-    let names = network.inputs.iter().map(|i| i.name.as_str()).chain(network.nodes.iter().map(|n| n.name.as_str()));
+    let names = network
+        .inputs
+        .iter()
+        .map(|i| i.name.as_str())
+        .chain(network.nodes.iter().map(|n| n.name.as_str()));
     names.enumerate().for_each(|(i, name)| {
         values.insert(name, i);
     });
@@ -86,12 +94,17 @@ pub(super) fn compile(network: &Network, shapes: &[&[usize]], places: &HashMap<&
                 Op::Conv2d { bias: true, .. } | Op::Dense { bias: true, .. } => &["weight", "bias"],
                 Op::Conv2d { .. } | Op::Dense { .. } => &["weight"],
                 Op::BatchNorm { .. } => &["weight", "bias", "running_mean", "running_var"],
-                Op::Gru { .. } | Op::Lstm { .. } => &["weight_ih", "weight_hh", "bias_ih", "bias_hh"],
+                Op::Gru { .. } | Op::Lstm { .. } => {
+                    &["weight_ih", "weight_hh", "bias_ih", "bias_hh"]
+                }
                 _ => &[],
             };
             Layer {
                 kernel: kernel(&node.op, &inputs, shapes[network.inputs.len() + i]),
-                parameters: parts.iter().map(|part| places[format!("{}.{part}", node.name).as_str()]).collect(),
+                parameters: parts
+                    .iter()
+                    .map(|part| places[format!("{}.{part}", node.name).as_str()])
+                    .collect(),
                 from,
                 in_place: false,
                 done_before: false,
@@ -130,7 +143,10 @@ fn share_buffers(network: &Network, values: &HashMap<&str, usize>, layers: &mut 
             Kernel::Alias if replaces => looked_at[from],
             _ => false,
         };
-        if replaces && from >= inputs && matches!(layers[i].kernel, Kernel::Activation(Activation::Relu, _)) {
+        if replaces
+            && from >= inputs
+            && matches!(layers[i].kernel, Kernel::Activation(Activation::Relu, _))
+        {
             if let Kernel::Norm(norm) = &mut layers[from - inputs].kernel {
                 norm.relu = true;
                 layers[i].done_before = true;
@@ -157,7 +173,12 @@ fn kernel(op: &Op, inputs: &[&[usize]], out: &[usize]) -> Kernel {
         }),
         Op::BatchNorm { axis, eps } => {
             // Axes before the normalised one join the batch.
-            Kernel::Norm(Norm { channels: shape[*axis], inner: len(&shape[axis + 1..]), eps: *eps, relu: false })
+            Kernel::Norm(Norm {
+                channels: shape[*axis],
+                inner: len(&shape[axis + 1..]),
+                eps: *eps,
+                relu: false,
+            })
         }
         Op::Activation(function) => Kernel::Activation(*function, last),
         Op::Pool { kind, kernel, stride, padding } => Kernel::Pool(Pool {
@@ -172,16 +193,20 @@ fn kernel(op: &Op, inputs: &[&[usize]], out: &[usize]) -> Kernel {
         Op::Reduce { kind, axes } => Kernel::Reduce(Reduce::new(*kind, shape, axes)),
         Op::Dense { out, .. } => Kernel::Dense { inputs: last, out: *out },
         Op::Dropout { p } => Kernel::Dropout(*p),
-        Op::Gru { hidden, sequence } | Op::Lstm { hidden, sequence } => Kernel::Recurrent(Recurrent {
-            cell: if matches!(op, Op::Gru { .. }) { Cell::Gru } else { Cell::Lstm },
-            time: shape[0],
-            features: shape[1],
-            hidden: *hidden,
-            sequence: *sequence,
-        }),
+        Op::Gru { hidden, sequence } | Op::Lstm { hidden, sequence } => {
+            Kernel::Recurrent(Recurrent {
+                cell: if matches!(op, Op::Gru { .. }) { Cell::Gru } else { Cell::Lstm },
+                time: shape[0],
+                features: shape[1],
+                hidden: *hidden,
+                sequence: *sequence,
+            })
+        }
         Op::Add => Kernel::Add,
         Op::Mul => Kernel::Mul(inputs.iter().map(|s| len(shape) / len(s)).collect()),
-        Op::Concat { axis } => Kernel::Interleave(inputs.iter().map(|s| len(&s[*axis..])).collect()),
+        Op::Concat { axis } => {
+            Kernel::Interleave(inputs.iter().map(|s| len(&s[*axis..])).collect())
+        }
         Op::Stack => Kernel::Interleave(vec![1; inputs.len()]),
         Op::Permute { order } => Kernel::Permute(reshape::permutation(shape, order)),
         Op::Flatten | Op::Reshape { .. } => Kernel::Alias,

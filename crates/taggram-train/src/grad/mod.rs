@@ -95,7 +95,11 @@ impl Trainable {
     /// # Errors
     /// The network contradicts itself or is too large ([`Network::shapes`]).
     pub fn new(network: Network, seed: u64) -> Result<Self, TrainError> {
-        let weights = network.weight_specs()?.iter().map(|s| (s.name.clone(), init::start(&network, s, seed))).collect();
+        let weights = network
+            .weight_specs()?
+            .iter()
+            .map(|s| (s.name.clone(), init::start(&network, s, seed)))
+            .collect();
         Self::with_weights(network, &weights)
     }
 
@@ -107,10 +111,15 @@ impl Trainable {
         network.check_weights(weights)?;
         let shapes = network.shapes()?;
         let specs = network.weight_specs()?;
-        let names: Vec<&str> =
-            network.inputs.iter().map(|i| i.name.as_str()).chain(network.nodes.iter().map(|n| n.name.as_str())).collect();
+        let names: Vec<&str> = network
+            .inputs
+            .iter()
+            .map(|i| i.name.as_str())
+            .chain(network.nodes.iter().map(|n| n.name.as_str()))
+            .collect();
         let shapes: Vec<&[usize]> = names.iter().map(|&n| shapes[n].as_slice()).collect();
-        let places: HashMap<&str, usize> = specs.iter().enumerate().map(|(i, s)| (s.name.as_str(), i)).collect();
+        let places: HashMap<&str, usize> =
+            specs.iter().enumerate().map(|(i, s)| (s.name.as_str(), i)).collect();
         let layers = layer::compile(&network, &shapes, &places);
         let parameters: Vec<Parameter> = specs
             .iter()
@@ -118,7 +127,11 @@ impl Trainable {
                 name: spec.name.clone(),
                 shape: spec.shape.clone(),
                 value: weights[&spec.name].data.clone(),
-                gradient: if spec.trainable { vec![0.0; spec.shape.iter().product()] } else { Vec::new() },
+                gradient: if spec.trainable {
+                    vec![0.0; spec.shape.iter().product()]
+                } else {
+                    Vec::new()
+                },
                 trainable: spec.trainable,
                 decays: spec.trainable && spec.shape.len() > 1,
             })
@@ -167,7 +180,10 @@ impl Trainable {
                 }
             }
             if !found {
-                return Err(TrainError::malformed("freeze", format!("no layer with weights has a name that starts with `{prefix}`")));
+                return Err(TrainError::malformed(
+                    "freeze",
+                    format!("no layer with weights has a name that starts with `{prefix}`"),
+                ));
             }
         }
         self.find_needs();
@@ -200,7 +216,10 @@ impl Trainable {
 
     /// The weights by name.
     pub fn weights(&self) -> Weights {
-        self.parameters.iter().map(|p| (p.name.clone(), Tensor::new(p.shape.clone(), p.value.clone()))).collect()
+        self.parameters
+            .iter()
+            .map(|p| (p.name.clone(), Tensor::new(p.shape.clone(), p.value.clone())))
+            .collect()
     }
 
     /// Sets all gradients to 0.
@@ -217,9 +236,17 @@ impl Trainable {
     }
 
     fn value(&self, name: &str) -> Result<usize, TrainError> {
-        let names = self.network.inputs.iter().map(|i| &i.name).chain(self.network.nodes.iter().map(|n| &n.name));
+        let names = self
+            .network
+            .inputs
+            .iter()
+            .map(|i| &i.name)
+            .chain(self.network.nodes.iter().map(|n| &n.name));
         names.enumerate().find(|(_, n)| *n == name).map(|(i, _)| i).ok_or_else(|| {
-            TrainError::malformed(format!("output `{name}`"), "the network has no node or input of this name")
+            TrainError::malformed(
+                format!("output `{name}`"),
+                "the network has no node or input of this name",
+            )
         })
     }
 

@@ -31,19 +31,31 @@ const KEEP: f32 = 0.9;
 impl Norm {
     /// Regroups `[outer, channels, inner]` by channel: for each channel its runs of `inner` values.
     fn planes<'a>(&self, x: &'a [f32]) -> Vec<Vec<&'a [f32]>> {
-        let mut planes: Vec<Vec<&[f32]>> = vec![Vec::with_capacity(x.len() / self.inner / self.channels); self.channels];
-        x.chunks_exact(self.inner).enumerate().for_each(|(i, run)| planes[i % self.channels].push(run));
+        let mut planes: Vec<Vec<&[f32]>> =
+            vec![Vec::with_capacity(x.len() / self.inner / self.channels); self.channels];
+        x.chunks_exact(self.inner)
+            .enumerate()
+            .for_each(|(i, run)| planes[i % self.channels].push(run));
         planes
     }
 
     fn planes_mut<'a>(&self, x: &'a mut [f32]) -> Vec<Vec<&'a mut [f32]>> {
         let mut planes: Vec<Vec<&mut [f32]>> = (0..self.channels).map(|_| Vec::new()).collect();
-        x.chunks_exact_mut(self.inner).enumerate().for_each(|(i, run)| planes[i % self.channels].push(run));
+        x.chunks_exact_mut(self.inner)
+            .enumerate()
+            .for_each(|(i, run)| planes[i % self.channels].push(run));
         planes
     }
 
     /// Normalises with the statistics of the batch and moves the running ones towards them.
-    pub fn train(&self, x: &[f32], weight: &[f32], bias: &[f32], running: [&mut [f32]; 2], y: &mut [f32]) -> Statistics {
+    pub fn train(
+        &self,
+        x: &[f32],
+        weight: &[f32],
+        bias: &[f32],
+        running: [&mut [f32]; 2],
+        y: &mut [f32],
+    ) -> Statistics {
         let count = (x.len() / self.channels) as f64;
         let moments: Vec<(f32, f64)> = if self.inner == 1 {
             self.moments_of_columns(x)
@@ -54,8 +66,10 @@ impl Norm {
                 .zip(self.planes_mut(y))
                 .enumerate()
                 .map(|(c, (x, y))| {
-                    let mean = (x.iter().map(|run| f64::from(sum(run))).sum::<f64>() / count) as f32;
-                    let var = x.iter().map(|run| f64::from(sum_squares(run, mean))).sum::<f64>() / count;
+                    let mean =
+                        (x.iter().map(|run| f64::from(sum(run))).sum::<f64>() / count) as f32;
+                    let var =
+                        x.iter().map(|run| f64::from(sum_squares(run, mean))).sum::<f64>() / count;
                     let (scale, shift) = self.line(mean, var as f32, weight[c], bias[c]);
                     for (x, y) in x.into_iter().zip(y) {
                         self.apply(x, y, scale, shift);
@@ -65,7 +79,8 @@ impl Norm {
                 .collect()
         };
         let mean: Vec<f32> = moments.iter().map(|m| m.0).collect();
-        let inverse: Vec<f32> = moments.iter().map(|m| 1.0 / (m.1 as f32 + self.eps).sqrt()).collect();
+        let inverse: Vec<f32> =
+            moments.iter().map(|m| 1.0 / (m.1 as f32 + self.eps).sqrt()).collect();
         if self.inner == 1 {
             self.apply_columns(x, y, &mean, &inverse, weight, bias);
         }
@@ -79,16 +94,25 @@ impl Norm {
     }
 
     /// Normalises with the running statistics.
-    pub fn evaluate(&self, x: &[f32], weight: &[f32], bias: &[f32], running: [&[f32]; 2], y: &mut [f32]) -> Statistics {
+    pub fn evaluate(
+        &self,
+        x: &[f32],
+        weight: &[f32],
+        bias: &[f32],
+        running: [&[f32]; 2],
+        y: &mut [f32],
+    ) -> Statistics {
         let inverse: Vec<f32> = running[1].iter().map(|v| 1.0 / (v + self.eps).sqrt()).collect();
         if self.inner == 1 {
             self.apply_columns(x, y, running[0], &inverse, weight, bias);
         } else {
-            y.par_chunks_mut(self.inner).zip(x.par_chunks(self.inner)).enumerate().for_each(|(i, (y, x))| {
-                let c = i % self.channels;
-                let scale = weight[c] * inverse[c];
-                self.apply(x, y, scale, bias[c] - running[0][c] * scale);
-            });
+            y.par_chunks_mut(self.inner).zip(x.par_chunks(self.inner)).enumerate().for_each(
+                |(i, (y, x))| {
+                    let c = i % self.channels;
+                    let scale = weight[c] * inverse[c];
+                    self.apply(x, y, scale, bias[c] - running[0][c] * scale);
+                },
+            );
         }
         Statistics { mean: running[0].to_vec(), inverse, constant: true }
     }
@@ -129,7 +153,9 @@ impl Norm {
                     let (mut plain, mut by_x) = (0.0f64, 0.0f64);
                     for (x, dy) in x.iter().zip(dy.iter_mut()) {
                         if self.relu {
-                            dy.iter_mut().zip(*x).for_each(|(d, x)| *d = if x * scale + shift > 0.0 { *d } else { 0.0 });
+                            dy.iter_mut().zip(*x).for_each(|(d, x)| {
+                                *d = if x * scale + shift > 0.0 { *d } else { 0.0 }
+                            });
                         }
                         plain += f64::from(sum(dy));
                         by_x += f64::from(sum_products(x, dy, kept.mean[c]));
@@ -142,7 +168,9 @@ impl Norm {
                             // scale · (dy − Σdy/n − x̂ · Σ(dy·x̂)/n), as dy·a + x·b + c
                             let b = -scale * kept.inverse[c] * sums.1 / count;
                             let constant = -scale * sums.0 / count - b * kept.mean[c];
-                            dy.iter_mut().zip(*x).for_each(|(d, x)| *d = *d * scale + x * b + constant);
+                            dy.iter_mut()
+                                .zip(*x)
+                                .for_each(|(d, x)| *d = *d * scale + x * b + constant);
                         }
                     }
                     sums
@@ -158,7 +186,16 @@ impl Norm {
     }
 
     #[allow(clippy::too_many_arguments)]
-    fn input_gradient(&self, x: f32, g: f32, kept: &Statistics, c: usize, scale: f32, sums: (f32, f32), count: f32) -> f32 {
+    fn input_gradient(
+        &self,
+        x: f32,
+        g: f32,
+        kept: &Statistics,
+        c: usize,
+        scale: f32,
+        sums: (f32, f32),
+        count: f32,
+    ) -> f32 {
         if kept.constant {
             return g * scale;
         }
@@ -166,7 +203,13 @@ impl Norm {
         scale * (g - sums.0 / count - normalised * sums.1 / count)
     }
 
-    fn column_sums(&self, x: &[f32], dy: &[f32], kept: &Statistics, line: &impl Fn(usize) -> (f32, f32)) -> Vec<(f32, f32)> {
+    fn column_sums(
+        &self,
+        x: &[f32],
+        dy: &[f32],
+        kept: &Statistics,
+        line: &impl Fn(usize) -> (f32, f32),
+    ) -> Vec<(f32, f32)> {
         let mut sums = vec![(0.0f64, 0.0f64); self.channels];
         for (x, dy) in x.chunks_exact(self.channels).zip(dy.chunks_exact(self.channels)) {
             for (c, sum) in sums.iter_mut().enumerate() {
@@ -189,12 +232,23 @@ impl Norm {
         mean.iter_mut().for_each(|m| *m /= count);
         let mut var = vec![0.0f64; self.channels];
         for row in x.chunks_exact(self.channels) {
-            var.iter_mut().zip(row).zip(&mean).for_each(|((s, &v), m)| *s += (f64::from(v) - m).powi(2));
+            var.iter_mut()
+                .zip(row)
+                .zip(&mean)
+                .for_each(|((s, &v), m)| *s += (f64::from(v) - m).powi(2));
         }
         mean.into_iter().zip(var).map(|(m, v)| (m as f32, v / count)).collect()
     }
 
-    fn apply_columns(&self, x: &[f32], y: &mut [f32], mean: &[f32], inverse: &[f32], weight: &[f32], bias: &[f32]) {
+    fn apply_columns(
+        &self,
+        x: &[f32],
+        y: &mut [f32],
+        mean: &[f32],
+        inverse: &[f32],
+        weight: &[f32],
+        bias: &[f32],
+    ) {
         for (x, y) in x.chunks_exact(self.channels).zip(y.chunks_exact_mut(self.channels)) {
             for c in 0..self.channels {
                 let value = (x[c] - mean[c]) * inverse[c] * weight[c] + bias[c];

@@ -43,7 +43,11 @@ impl DerefMut for Buffer {
 
 /// A buffer of `len` arbitrary values, an old one if one fits.
 fn take(spare: &mut Vec<Buffer>, len: usize) -> Buffer {
-    let fitting = spare.iter().enumerate().filter(|(_, b)| b.data.len() >= len).min_by_key(|(_, b)| b.data.len());
+    let fitting = spare
+        .iter()
+        .enumerate()
+        .filter(|(_, b)| b.data.len() >= len)
+        .min_by_key(|(_, b)| b.data.len());
     let mut buffer = fitting.map(|(i, _)| i).map_or_else(Buffer::default, |i| spare.swap_remove(i));
     buffer.set_len(len);
     buffer
@@ -61,7 +65,10 @@ impl Trainable {
         if inputs.len() != described.len() || batch == 0 || !inputs.iter().enumerate().all(fits) {
             let found: Vec<usize> = inputs.iter().map(|x| x.len()).collect();
             let needed: Vec<usize> = self.lengths[..described.len()].to_vec();
-            return Err(TrainError::malformed("batch", format!("inputs of {found:?} values; a sample has {needed:?}")));
+            return Err(TrainError::malformed(
+                "batch",
+                format!("inputs of {found:?} values; a sample has {needed:?}"),
+            ));
         }
         self.mode = mode;
         self.batch = batch;
@@ -76,7 +83,8 @@ impl Trainable {
     }
 
     fn layer_forward(&mut self, i: usize) {
-        let Self { network, layers, parameters, buffers, buffer_of, lengths, mode, batch, .. } = self;
+        let Self { network, layers, parameters, buffers, buffer_of, lengths, mode, batch, .. } =
+            self;
         let value = network.inputs.len() + i;
         let place = buffer_of[value];
         let layer = &mut layers[i];
@@ -90,20 +98,24 @@ impl Trainable {
         let weight = |n: usize| -> &[f32] { &parameters[layer.parameters[n]].value };
         let bias = layer.parameters.get(1).map(|&p| parameters[p].value.as_slice());
         let from = |kind: PoolKind, kept: &mut Kept, len: usize| -> Vec<u32> {
-            let mut from = if let Kept::From(old) = std::mem::take(kept) { old } else { Vec::new() };
+            let mut from =
+                if let Kept::From(old) = std::mem::take(kept) { old } else { Vec::new() };
             from.resize(if kind == PoolKind::Max { len } else { 0 }, 0);
             from
         };
         let mut kept = std::mem::take(&mut layer.kept);
         match &layer.kernel {
             Kernel::Conv(conv) => conv.forward(x(0), weight(0), bias, &mut y),
-            Kernel::Dense { inputs, out } => dense::forward(x(0), weight(0), bias, *inputs, *out, &mut y),
+            Kernel::Dense { inputs, out } => {
+                dense::forward(x(0), weight(0), bias, *inputs, *out, &mut y)
+            }
             Kernel::Norm(norm) => {
                 let places = &layer.parameters;
                 let statistics = if *mode == Mode::Evaluate || layer.frozen {
                     norm.evaluate(x(0), weight(0), weight(1), [weight(2), weight(3)], &mut y)
                 } else {
-                    let [mut mean, mut var] = [2, 3].map(|n| std::mem::take(&mut parameters[places[n]].value));
+                    let [mut mean, mut var] =
+                        [2, 3].map(|n| std::mem::take(&mut parameters[places[n]].value));
                     let [w, b] = [0, 1].map(|n| parameters[places[n]].value.as_slice());
                     let x = &buffers[buffer_of[layer.from[0]]];
                     let statistics = norm.train(x, w, b, [&mut mean, &mut var], &mut y);
@@ -143,7 +155,11 @@ impl Trainable {
                 kept = Kept::From(places);
             }
             Kernel::Recurrent(recurrent) => {
-                kept = Kept::States(recurrent.forward(x(0), [weight(0), weight(1), weight(2), weight(3)], &mut y));
+                kept = Kept::States(recurrent.forward(
+                    x(0),
+                    [weight(0), weight(1), weight(2), weight(3)],
+                    &mut y,
+                ));
             }
             Kernel::Add => {
                 y.copy_from_slice(x(0));
@@ -154,7 +170,8 @@ impl Trainable {
                 (1..layer.from.len()).for_each(|n| pointwise::scale_runs(&mut y, x(n), inner[n]));
             }
             Kernel::Interleave(runs) => {
-                let parts: Vec<(&[f32], usize)> = runs.iter().enumerate().map(|(n, &run)| (x(n), run)).collect();
+                let parts: Vec<(&[f32], usize)> =
+                    runs.iter().enumerate().map(|(n, &run)| (x(n), run)).collect();
                 reshape::interleave(&parts, &mut y);
             }
             Kernel::Permute(source) => reshape::gather(x(0), source, &mut y),
@@ -175,7 +192,8 @@ impl Trainable {
             let value = self.value(name)?;
             let needed = self.output(name)?.len();
             if gradient.len() != needed {
-                let message = format!("its gradient has {} values, its batch {needed}", gradient.len());
+                let message =
+                    format!("its gradient has {} values, its batch {needed}", gradient.len());
                 return Err(TrainError::malformed(format!("output `{name}`"), message));
             }
             let buffer = Buffer { data: gradient.clone(), len: needed };
@@ -198,7 +216,19 @@ impl Trainable {
     }
 
     fn layer_backward(&mut self, i: usize, mut dy: Buffer, gradients: &mut [Option<Buffer>]) {
-        let Self { network, layers, parameters, buffers, buffer_of, lengths, needs_gradient, mode, batch, spare, .. } = self;
+        let Self {
+            network,
+            layers,
+            parameters,
+            buffers,
+            buffer_of,
+            lengths,
+            needs_gradient,
+            mode,
+            batch,
+            spare,
+            ..
+        } = self;
         let value = network.inputs.len() + i;
         let layer = &layers[i];
         let x = |n: usize| -> &[f32] { &buffers[buffer_of[layer.from[n]]] };
@@ -208,7 +238,8 @@ impl Trainable {
         let first = layer.from[0];
         // The parameters' gradients are taken out so that their values can be read beside them.
         let trains = layer.parameters.first().is_some_and(|&p| parameters[p].trainable);
-        let mut own: Vec<Vec<f32>> = layer.parameters.iter().map(|&p| std::mem::take(&mut parameters[p].gradient)).collect();
+        let mut own: Vec<Vec<f32>> =
+            layer.parameters.iter().map(|&p| std::mem::take(&mut parameters[p].gradient)).collect();
         let weight = |n: usize| -> &[f32] { value_of(parameters, &layer.parameters, n) };
         // What most kernels do: one input, its gradient in a buffer of its own.
         let mut dx = None;
@@ -224,7 +255,9 @@ impl Trainable {
                 dense::backward(x(0), weight(0), &dy, *inputs, *out, dx.as_deref_mut(), dw, db);
             }
             Kernel::Norm(norm) => {
-                let Kept::Statistics(kept) = &layer.kept else { unreachable!("a batch norm keeps its statistics") };
+                let Kept::Statistics(kept) = &layer.kept else {
+                    unreachable!("a batch norm keeps its statistics")
+                };
                 let gradients = match two(&mut own, trains) {
                     (Some(dw), Some(db)) => Some([dw, db]),
                     _ => None,
@@ -247,7 +280,9 @@ impl Trainable {
             }
             Kernel::Alias => dx = Some(std::mem::take(&mut dy)),
             Kernel::Pool(_) | Kernel::Reduce(_) => {
-                let Kept::From(from) = &layer.kept else { unreachable!("a pool keeps where maxima came from") };
+                let Kept::From(from) = &layer.kept else {
+                    unreachable!("a pool keeps where maxima came from")
+                };
                 let mut buffer = take(spare, length(0));
                 match &layer.kernel {
                     Kernel::Pool(pool) => pool.backward(&dy, from, &mut buffer),
@@ -257,13 +292,22 @@ impl Trainable {
                 dx = Some(buffer);
             }
             Kernel::Recurrent(recurrent) => {
-                let Kept::States(kept) = &layer.kept else { unreachable!("a recurrent layer keeps its states") };
+                let Kept::States(kept) = &layer.kept else {
+                    unreachable!("a recurrent layer keeps its states")
+                };
                 dx = wanted(0).then(|| take(spare, length(0)));
                 let given = match own.as_mut_slice() {
                     [a, b, c, d] if trains => Some([a.as_mut_slice(), b, c, d]),
                     _ => None,
                 };
-                recurrent.backward(x(0), [weight(0), weight(1), weight(2), weight(3)], kept, &dy, dx.as_deref_mut(), given);
+                recurrent.backward(
+                    x(0),
+                    [weight(0), weight(1), weight(2), weight(3)],
+                    kept,
+                    &dy,
+                    dx.as_deref_mut(),
+                    given,
+                );
             }
             Kernel::Add => {
                 for &from in &layer.from[1..] {
@@ -285,7 +329,10 @@ impl Trainable {
                     }
                     if inner[n] > 1 {
                         let mut summed = take(spare, length(n));
-                        summed.iter_mut().zip(full.chunks_exact(inner[n])).for_each(|(s, run)| *s = run.iter().sum());
+                        summed
+                            .iter_mut()
+                            .zip(full.chunks_exact(inner[n]))
+                            .for_each(|(s, run)| *s = run.iter().sum());
                         spare.push(std::mem::replace(&mut full, summed));
                     }
                     give(&mut gradients[layer.from[n]], full, spare);

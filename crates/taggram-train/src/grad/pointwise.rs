@@ -15,7 +15,9 @@ pub(crate) fn activate(function: Activation, values: &mut [f32], row: usize) {
     values.par_chunks_mut(chunk).for_each(|values| match function {
         // Written so that a NaN stays one: f32::max would hide it.
         Activation::Relu => values.iter_mut().for_each(|v| *v = if *v < 0.0 { 0.0 } else { *v }),
-        Activation::Elu => values.iter_mut().for_each(|v| *v = if *v < 0.0 { v.exp_m1() } else { *v }),
+        Activation::Elu => {
+            values.iter_mut().for_each(|v| *v = if *v < 0.0 { v.exp_m1() } else { *v })
+        }
         Activation::Silu => values.iter_mut().for_each(|v| *v *= sigmoid(*v)),
         Activation::Sigmoid => values.iter_mut().for_each(|v| *v = sigmoid(*v)),
         Activation::Tanh => values.iter_mut().for_each(|v| *v = v.tanh()),
@@ -70,5 +72,8 @@ pub(crate) fn dropout(p: f32, address: [u64; 3], values: &mut [f32]) {
 
 /// `values *= factors`, a factor for every run of `inner` values.
 pub(crate) fn scale_runs(values: &mut [f32], factors: &[f32], inner: usize) {
-    values.chunks_exact_mut(inner).zip(factors).for_each(|(v, f)| v.iter_mut().for_each(|v| *v *= f));
+    values
+        .chunks_exact_mut(inner)
+        .zip(factors)
+        .for_each(|(v, f)| v.iter_mut().for_each(|v| *v *= f));
 }

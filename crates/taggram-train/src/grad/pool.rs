@@ -33,18 +33,24 @@ impl Pool {
     pub fn forward(&self, x: &[f32], y: &mut [f32], from: &mut [u32]) {
         let (plane, out) = (self.height * self.width, self.size[0] * self.size[1]);
         match self.kind {
-            PoolKind::Max => y.par_chunks_mut(out).zip(from.par_chunks_mut(out)).zip(x.par_chunks(plane)).for_each(|((y, from), x)| {
-                if self.kernel == [2, 2] && self.stride == [2, 2] && self.before == [0, 0] {
-                    self.max_2x2(x, y, from);
-                } else {
-                    self.max(x, y, from);
-                }
-            }),
+            PoolKind::Max => y
+                .par_chunks_mut(out)
+                .zip(from.par_chunks_mut(out))
+                .zip(x.par_chunks(plane))
+                .for_each(|((y, from), x)| {
+                    if self.kernel == [2, 2] && self.stride == [2, 2] && self.before == [0, 0] {
+                        self.max_2x2(x, y, from);
+                    } else {
+                        self.max(x, y, from);
+                    }
+                }),
             PoolKind::Mean => y.par_chunks_mut(out).zip(x.par_chunks(plane)).for_each(|(y, x)| {
                 for (at, y) in y.iter_mut().enumerate() {
                     let [rows, columns] = self.under(at / self.size[1], at % self.size[1]);
                     let count = (rows.len() * columns.len()).max(1) as f32;
-                    let total: f32 = rows.map(|r| x[r * self.width..][columns.clone()].iter().sum::<f32>()).sum();
+                    let total: f32 = rows
+                        .map(|r| x[r * self.width..][columns.clone()].iter().sum::<f32>())
+                        .sum();
                     *y = total / count;
                 }
             }),
@@ -71,7 +77,9 @@ impl Pool {
     /// The common case without inner loops.
     fn max_2x2(&self, x: &[f32], y: &mut [f32], from: &mut [u32]) {
         let width = self.size[1];
-        for (row, (y, from)) in y.chunks_exact_mut(width).zip(from.chunks_exact_mut(width)).enumerate() {
+        for (row, (y, from)) in
+            y.chunks_exact_mut(width).zip(from.chunks_exact_mut(width)).enumerate()
+        {
             let start = 2 * row * self.width;
             let top = &x[start..][..2 * width];
             let bottom = &x[start + self.width..][..2 * width];
@@ -80,8 +88,13 @@ impl Pool {
                 let (a, b, c, d) = (top[at], top[at + 1], bottom[at], bottom[at + 1]);
                 let (upper, upper_at) = if b > a { (b, 1) } else { (a, 0) };
                 let (lower, lower_at) = if d > c { (d, 1) } else { (c, 0) };
-                let (best, offset) = if lower > upper { (lower, self.width + lower_at) } else { (upper, upper_at) };
-                y[column] = if a.is_nan() || b.is_nan() || c.is_nan() || d.is_nan() { f32::NAN } else { best };
+                let (best, offset) =
+                    if lower > upper { (lower, self.width + lower_at) } else { (upper, upper_at) };
+                y[column] = if a.is_nan() || b.is_nan() || c.is_nan() || d.is_nan() {
+                    f32::NAN
+                } else {
+                    best
+                };
                 from[column] = (start + at + offset) as u32;
             }
         }
@@ -91,20 +104,28 @@ impl Pool {
     pub fn backward(&self, dy: &[f32], from: &[u32], dx: &mut [f32]) {
         let (plane, out) = (self.height * self.width, self.size[0] * self.size[1]);
         match self.kind {
-            PoolKind::Max => dx.par_chunks_mut(plane).zip(dy.par_chunks(out)).zip(from.par_chunks(out)).for_each(|((dx, dy), from)| {
-                dx.fill(0.0);
-                dy.iter().zip(from).for_each(|(d, &f)| dx[f as usize] += d);
-            }),
-            PoolKind::Mean => dx.par_chunks_mut(plane).zip(dy.par_chunks(out)).for_each(|(dx, dy)| {
-                dx.fill(0.0);
-                for (at, d) in dy.iter().enumerate() {
-                    let [rows, columns] = self.under(at / self.size[1], at % self.size[1]);
-                    let share = d / (rows.len() * columns.len()).max(1) as f32;
-                    for row in rows {
-                        dx[row * self.width..][columns.clone()].iter_mut().for_each(|x| *x += share);
+            PoolKind::Max => {
+                dx.par_chunks_mut(plane).zip(dy.par_chunks(out)).zip(from.par_chunks(out)).for_each(
+                    |((dx, dy), from)| {
+                        dx.fill(0.0);
+                        dy.iter().zip(from).for_each(|(d, &f)| dx[f as usize] += d);
+                    },
+                )
+            }
+            PoolKind::Mean => {
+                dx.par_chunks_mut(plane).zip(dy.par_chunks(out)).for_each(|(dx, dy)| {
+                    dx.fill(0.0);
+                    for (at, d) in dy.iter().enumerate() {
+                        let [rows, columns] = self.under(at / self.size[1], at % self.size[1]);
+                        let share = d / (rows.len() * columns.len()).max(1) as f32;
+                        for row in rows {
+                            dx[row * self.width..][columns.clone()]
+                                .iter_mut()
+                                .for_each(|x| *x += share);
+                        }
                     }
-                }
-            }),
+                })
+            }
         }
     }
 }
@@ -121,7 +142,8 @@ pub(crate) struct Reduce {
 
 impl Reduce {
     pub fn new(kind: PoolKind, shape: &[usize], axes: &[usize]) -> Self {
-        let kept: usize = (0..shape.len()).filter(|a| !axes.contains(a)).map(|a| shape[a]).product();
+        let kept: usize =
+            (0..shape.len()).filter(|a| !axes.contains(a)).map(|a| shape[a]).product();
         // Distance in the output between neighbours along each axis; 0 along those that disappear.
         let mut steps = vec![0; shape.len()];
         let mut step = 1;
@@ -137,22 +159,30 @@ impl Reduce {
         let length = self.target.len();
         let each = (length / self.out) as f32;
         match self.kind {
-            PoolKind::Max => y.par_chunks_mut(self.out).zip(from.par_chunks_mut(self.out)).zip(x.par_chunks(length)).for_each(|((y, from), x)| {
-                y.fill(f32::NEG_INFINITY);
-                from.fill(0);
-                for (i, (&value, &t)) in x.iter().zip(&self.target).enumerate() {
-                    if value > y[t as usize] || value.is_nan() {
-                        y[t as usize] = value;
-                        from[t as usize] = i as u32;
+            PoolKind::Max => y
+                .par_chunks_mut(self.out)
+                .zip(from.par_chunks_mut(self.out))
+                .zip(x.par_chunks(length))
+                .for_each(|((y, from), x)| {
+                    y.fill(f32::NEG_INFINITY);
+                    from.fill(0);
+                    for (i, (&value, &t)) in x.iter().zip(&self.target).enumerate() {
+                        if value > y[t as usize] || value.is_nan() {
+                            y[t as usize] = value;
+                            from[t as usize] = i as u32;
+                        }
                     }
-                }
-            }),
-            PoolKind::Mean => y.par_chunks_mut(self.out).zip(x.par_chunks(length)).for_each(|(y, x)| {
-                // Sums of up to 10⁵ values: kept in f64 so that their order hardly matters.
-                let mut sums = vec![0.0f64; self.out];
-                x.iter().zip(&self.target).for_each(|(&v, &t)| sums[t as usize] += f64::from(v));
-                y.iter_mut().zip(sums).for_each(|(y, s)| *y = s as f32 / each);
-            }),
+                }),
+            PoolKind::Mean => {
+                y.par_chunks_mut(self.out).zip(x.par_chunks(length)).for_each(|(y, x)| {
+                    // Sums of up to 10⁵ values: kept in f64 so that their order hardly matters.
+                    let mut sums = vec![0.0f64; self.out];
+                    x.iter()
+                        .zip(&self.target)
+                        .for_each(|(&v, &t)| sums[t as usize] += f64::from(v));
+                    y.iter_mut().zip(sums).for_each(|(y, s)| *y = s as f32 / each);
+                })
+            }
         }
     }
 
@@ -160,13 +190,19 @@ impl Reduce {
         let length = self.target.len();
         let share = self.out as f32 / length as f32;
         match self.kind {
-            PoolKind::Max => dx.par_chunks_mut(length).zip(dy.par_chunks(self.out)).zip(from.par_chunks(self.out)).for_each(|((dx, dy), from)| {
-                dx.fill(0.0);
-                dy.iter().zip(from).for_each(|(d, &f)| dx[f as usize] += d);
-            }),
-            PoolKind::Mean => dx.par_chunks_mut(length).zip(dy.par_chunks(self.out)).for_each(|(dx, dy)| {
-                dx.iter_mut().zip(&self.target).for_each(|(x, &t)| *x = dy[t as usize] * share);
-            }),
+            PoolKind::Max => dx
+                .par_chunks_mut(length)
+                .zip(dy.par_chunks(self.out))
+                .zip(from.par_chunks(self.out))
+                .for_each(|((dx, dy), from)| {
+                    dx.fill(0.0);
+                    dy.iter().zip(from).for_each(|(d, &f)| dx[f as usize] += d);
+                }),
+            PoolKind::Mean => {
+                dx.par_chunks_mut(length).zip(dy.par_chunks(self.out)).for_each(|(dx, dy)| {
+                    dx.iter_mut().zip(&self.target).for_each(|(x, &t)| *x = dy[t as usize] * share);
+                })
+            }
         }
     }
 }

@@ -69,7 +69,16 @@ impl Recurrent {
                     share.chunks_exact_mut(gates).for_each(|s| s.copy_from_slice(b_hh));
                     if t > 0 {
                         let before = Mat::rows(&states[(t - 1) * hidden..], time * hidden);
-                        gemm(count, gates, hidden, &mut share, gates, before, Mat::transposed(w_hh, hidden), Into::Add);
+                        gemm(
+                            count,
+                            gates,
+                            hidden,
+                            &mut share,
+                            gates,
+                            before,
+                            Mat::transposed(w_hh, hidden),
+                            Into::Add,
+                        );
                     }
                     for s in 0..count {
                         let at = (s * time + t) * hidden;
@@ -81,17 +90,23 @@ impl Recurrent {
                                 Cell::Gru => {
                                     let r = sigmoid(gate[i] + share[i]);
                                     let z = sigmoid(gate[hidden + i] + share[hidden + i]);
-                                    let n = (gate[2 * hidden + i] + r * share[2 * hidden + i]).tanh();
+                                    let n =
+                                        (gate[2 * hidden + i] + r * share[2 * hidden + i]).tanh();
                                     (gate[i], gate[hidden + i], gate[2 * hidden + i]) = (r, z, n);
                                     inner[at + i] = share[2 * hidden + i];
                                     states[at + i] = (1.0 - z) * n + z * before;
                                 }
                                 Cell::Lstm => {
-                                    let [input, forget, cell, output] = [0, 1, 2, 3].map(|g| gate[g * hidden + i] + share[g * hidden + i]);
-                                    let [input, forget, output] = [input, forget, output].map(sigmoid);
+                                    let [input, forget, cell, output] = [0, 1, 2, 3]
+                                        .map(|g| gate[g * hidden + i] + share[g * hidden + i]);
+                                    let [input, forget, output] =
+                                        [input, forget, output].map(sigmoid);
                                     let cell = cell.tanh();
                                     let old = if t > 0 { inner[at - hidden + i] } else { 0.0 };
-                                    [0, 1, 2, 3].into_iter().zip([input, forget, cell, output]).for_each(|(g, v)| gate[g * hidden + i] = v);
+                                    [0, 1, 2, 3]
+                                        .into_iter()
+                                        .zip([input, forget, cell, output])
+                                        .for_each(|(g, v)| gate[g * hidden + i] = v);
                                     inner[at + i] = forget * old + input * cell;
                                     states[at + i] = output * inner[at + i].tanh();
                                 }
@@ -110,7 +125,15 @@ impl Recurrent {
     }
 
     /// Adds the parameters' gradients when asked; overwrites `dx` when asked.
-    pub fn backward(&self, x: &[f32], [w_ih, w_hh, ..]: Parameters, kept: &Kept, dy: &[f32], dx: Option<&mut [f32]>, parameters: Option<[&mut [f32]; 4]>) {
+    pub fn backward(
+        &self,
+        x: &[f32],
+        [w_ih, w_hh, ..]: Parameters,
+        kept: &Kept,
+        dy: &[f32],
+        dx: Option<&mut [f32]>,
+        parameters: Option<[&mut [f32]; 4]>,
+    ) {
         let (time, hidden, gates) = (self.time, self.hidden, self.gates());
         let batch = x.len() / (time * self.features);
         // Gradients before the gates' functions: of the input's and of the state's share. They differ only in the GRU's new gate.
@@ -131,7 +154,8 @@ impl Recurrent {
                         let at = (sample * time + t) * hidden;
                         let gate = &kept.gates[(sample * time + t) * gates..][..gates];
                         let local = (s * time + t) * gates;
-                        let (d_in, d_st) = (&mut d_input[local..][..gates], &mut d_state[local..][..gates]);
+                        let (d_in, d_st) =
+                            (&mut d_input[local..][..gates], &mut d_state[local..][..gates]);
                         for i in 0..hidden {
                             let given = if self.sequence {
                                 dy[sample * out + t * hidden + i]
@@ -143,20 +167,26 @@ impl Recurrent {
                             let d = given + carry[s * hidden + i];
                             match self.cell {
                                 Cell::Gru => {
-                                    let (r, z, n) = (gate[i], gate[hidden + i], gate[2 * hidden + i]);
-                                    let before = if t > 0 { kept.states[at - hidden + i] } else { 0.0 };
+                                    let (r, z, n) =
+                                        (gate[i], gate[hidden + i], gate[2 * hidden + i]);
+                                    let before =
+                                        if t > 0 { kept.states[at - hidden + i] } else { 0.0 };
                                     let dn = d * (1.0 - z) * (1.0 - n * n);
                                     let dz = d * (before - n) * z * (1.0 - z);
                                     let dr = dn * kept.inner[at + i] * r * (1.0 - r);
-                                    (d_in[i], d_in[hidden + i], d_in[2 * hidden + i]) = (dr, dz, dn);
-                                    (d_st[i], d_st[hidden + i], d_st[2 * hidden + i]) = (dr, dz, dn * r);
+                                    (d_in[i], d_in[hidden + i], d_in[2 * hidden + i]) =
+                                        (dr, dz, dn);
+                                    (d_st[i], d_st[hidden + i], d_st[2 * hidden + i]) =
+                                        (dr, dz, dn * r);
                                     carry[s * hidden + i] = d * z;
                                 }
                                 Cell::Lstm => {
-                                    let [input, forget, cell, output] = [0, 1, 2, 3].map(|g| gate[g * hidden + i]);
+                                    let [input, forget, cell, output] =
+                                        [0, 1, 2, 3].map(|g| gate[g * hidden + i]);
                                     let squashed = kept.inner[at + i].tanh();
                                     let old = if t > 0 { kept.inner[at - hidden + i] } else { 0.0 };
-                                    let dc = cell_carry[s * hidden + i] + d * output * (1.0 - squashed * squashed);
+                                    let dc = cell_carry[s * hidden + i]
+                                        + d * output * (1.0 - squashed * squashed);
                                     let grads = [
                                         dc * cell * input * (1.0 - input),
                                         dc * old * forget * (1.0 - forget),
@@ -175,22 +205,51 @@ impl Recurrent {
                     }
                     if t > 0 {
                         let d = Mat::rows(&d_state[t * gates..], time * gates);
-                        gemm(count, hidden, gates, &mut carry, hidden, d, Mat::rows(w_hh, hidden), Into::Add);
+                        gemm(
+                            count,
+                            hidden,
+                            gates,
+                            &mut carry,
+                            hidden,
+                            d,
+                            Mat::rows(w_hh, hidden),
+                            Into::Add,
+                        );
                     }
                 }
             });
         if let Some([dw_ih, dw_hh, db_ih, db_hh]) = parameters {
-            dense::backward(x, w_ih, &d_input, self.features, gates, None, Some(dw_ih), Some(db_ih));
+            dense::backward(
+                x,
+                w_ih,
+                &d_input,
+                self.features,
+                gates,
+                None,
+                Some(dw_ih),
+                Some(db_ih),
+            );
             // The state before each step: the states moved on by one.
             let mut before = vec![0.0; batch * time * hidden];
-            before.chunks_exact_mut(time * hidden).zip(kept.states.chunks_exact(time * hidden)).for_each(|(to, from)| {
-                to[hidden..].copy_from_slice(&from[..(time - 1) * hidden]);
-            });
+            before
+                .chunks_exact_mut(time * hidden)
+                .zip(kept.states.chunks_exact(time * hidden))
+                .for_each(|(to, from)| {
+                    to[hidden..].copy_from_slice(&from[..(time - 1) * hidden]);
+                });
             dense::backward(&before, w_hh, &d_state, hidden, gates, None, Some(dw_hh), Some(db_hh));
         }
         if let Some(dx) = dx {
             let rows = batch * time;
-            par_gemm(rows, self.features, gates, dx, Mat::rows(&d_input, gates), Mat::rows(w_ih, self.features), Into::Replace);
+            par_gemm(
+                rows,
+                self.features,
+                gates,
+                dx,
+                Mat::rows(&d_input, gates),
+                Mat::rows(w_ih, self.features),
+                Into::Replace,
+            );
         }
     }
 }

@@ -6,7 +6,10 @@ use rayon::prelude::*;
 pub(crate) fn addresses(shape: &[usize], steps: &[usize]) -> Vec<u32> {
     let mut found = vec![0u32];
     for (&length, &step) in shape.iter().zip(steps) {
-        found = found.iter().flat_map(|&base| (0..length).map(move |i| base + (i * step) as u32)).collect();
+        found = found
+            .iter()
+            .flat_map(|&base| (0..length).map(move |i| base + (i * step) as u32))
+            .collect();
     }
     found
 }
@@ -50,7 +53,9 @@ pub(crate) fn interleave(parts: &[(&[f32], usize)], y: &mut [f32]) {
 
 /// The reverse of [`interleave`] for the part whose runs start at `at` in rows of `row` values.
 pub(crate) fn take_part(dy: &[f32], row: usize, at: usize, run: usize, dx: &mut [f32]) {
-    dx.chunks_exact_mut(run).zip(dy.chunks_exact(row)).for_each(|(dx, dy)| dx.copy_from_slice(&dy[at..at + run]));
+    dx.chunks_exact_mut(run)
+        .zip(dy.chunks_exact(row))
+        .for_each(|(dx, dy)| dx.copy_from_slice(&dy[at..at + run]));
 }
 
 /// Every sample repeated `count` times.
