@@ -18,6 +18,8 @@ pub(super) trait Simd {
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
     /// max(v, 0), keeping NaN.
     unsafe fn relu(v: Self::V) -> Self::V;
+    /// Asks for the cache line of `at`, which need not be valid.
+    unsafe fn prefetch(at: *const f32);
 }
 
 pub(super) struct Portable;
@@ -51,6 +53,8 @@ impl Simd for Portable {
     unsafe fn relu(v: Self::V) -> Self::V {
         v.map(|x| if x < 0.0 { 0.0 } else { x })
     }
+    #[inline(always)]
+    unsafe fn prefetch(_: *const f32) {}
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -93,6 +97,10 @@ mod x86 {
             // The second operand is the answer when either is NaN.
             unsafe { _mm256_max_ps(_mm256_setzero_ps(), v) }
         }
+        #[inline(always)]
+        unsafe fn prefetch(at: *const f32) {
+            unsafe { _mm_prefetch(at.cast(), _MM_HINT_T0) }
+        }
     }
 
     pub(in super::super) struct Avx512;
@@ -124,6 +132,10 @@ mod x86 {
         #[inline(always)]
         unsafe fn relu(v: __m512) -> __m512 {
             unsafe { _mm512_max_ps(_mm512_setzero_ps(), v) }
+        }
+        #[inline(always)]
+        unsafe fn prefetch(at: *const f32) {
+            unsafe { _mm_prefetch(at.cast(), _MM_HINT_T0) }
         }
     }
 }
