@@ -128,7 +128,7 @@ impl MapStream {
 
 struct Analyser {
     map: Map,
-    spectrum: Spectrum,
+    spectrum: Spectrum<f32>,
     mel: MelBank,
     chroma: Option<ChromaBank>,
     /// `[coefficient, mel]`, empty unless cepstral coefficients are made.

@@ -72,14 +72,17 @@ impl<'a> Spectra<'a> {
             );
             return Err(FeatureError::new(Kind::OverLimit, "samples", found));
         }
-        let mut spectrum = Spectrum::new(N_FFT);
+        // In f64, as librosa: contrast and flatness look at the quietest bins.
+        let mut spectrum = Spectrum::<f64>::new(N_FFT);
         let mut framer = Framer::new(N_FFT, HOP);
         let mut complex = Vec::with_capacity(frames * spectrum.bins());
         let mut magnitude = Vec::with_capacity(frames * spectrum.bins());
         let mut take = |frame: &[f32]| {
             let bins = spectrum.complex(frame);
-            complex.extend_from_slice(bins);
-            magnitude.extend(bins.iter().map(|b| (b.re * b.re + b.im * b.im).sqrt()));
+            let narrowed = bins.iter().map(|b| Complex32::new(b.re as f32, b.im as f32));
+            let from = complex.len();
+            complex.extend(narrowed);
+            magnitude.extend(complex[from..].iter().map(|b| (b.re * b.re + b.im * b.im).sqrt()));
         };
         framer.push(samples, &mut take);
         framer.finish(&mut take);

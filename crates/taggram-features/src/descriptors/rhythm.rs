@@ -87,14 +87,14 @@ fn mean_autocorrelation(onsets: &[f32], length: usize) -> Vec<f64> {
     padded.extend_from_slice(onsets);
     padded.extend((0..half).rev().map(|i| ramp(i, onsets[n - 1])));
     // Long enough that the transform does not wrap around.
-    let size = (2 * length).next_multiple_of(16);
+    let size = (length..).map(|half| 2 * half).find(|&n| is_smooth(n)).unwrap_or(2 * length);
     let mut planner = RealFftPlanner::<f32>::new();
     let (forward, back) = (planner.plan_fft_forward(size), planner.plan_fft_inverse(size));
     let mut values = forward.make_input_vec();
     let mut spectrum = forward.make_output_vec();
     let mut scratch =
         vec![Complex32::default(); forward.get_scratch_len().max(back.get_scratch_len())];
-    let window = hann(length);
+    let window: Vec<f32> = hann(length);
     let mut mean = vec![0.0f64; length];
     for frame in padded.windows(length).take(n) {
         values.fill(0.0);
@@ -111,6 +111,16 @@ fn mean_autocorrelation(onsets: &[f32], length: usize) -> Vec<f64> {
     }
     mean.iter_mut().for_each(|m| *m = (*m / n as f64).max(0.0));
     mean
+}
+
+/// Whether a transform of this size is fast: no prime factor above 5.
+fn is_smooth(mut n: usize) -> bool {
+    for factor in [2, 3, 5] {
+        while n.is_multiple_of(factor) {
+            n /= factor;
+        }
+    }
+    n == 1
 }
 
 /// Onsets over their deviation, smoothed by a Gaussian of 1/32 of the period.

@@ -48,16 +48,15 @@ fn medians_along_time(spectra: &Spectra) -> Vec<f32> {
     let (frames, bins) = (spectra.frames(), Spectra::BINS);
     let mut out = vec![0.0; frames * bins];
     for first in (0..bins).step_by(LANES) {
-        let lanes = LANES.min(bins - first);
+        // The last group overlaps the one before it: all are full.
+        let first = first.min(bins - LANES);
         let row = |frame: usize| {
-            let at = frame * bins + first;
-            let mut row = [0.0; LANES];
-            row[..lanes].copy_from_slice(&spectra.magnitude[at..at + lanes]);
-            row
+            let from = &spectra.magnitude[frame * bins + first..];
+            *from.first_chunk().expect("a full group of bins")
         };
         running_median(frames, row, |frame, median| {
-            let at = frame * bins + first;
-            out[at..at + lanes].copy_from_slice(&median[..lanes]);
+            let to = &mut out[frame * bins + first..];
+            *to.first_chunk_mut().expect("a full group of bins") = *median;
         });
     }
     out
@@ -68,24 +67,16 @@ fn medians_along_frequency(spectra: &Spectra) -> Vec<f32> {
     let (frames, bins) = (spectra.frames(), Spectra::BINS);
     let mut out = vec![0.0; frames * bins];
     let mut turned = vec![[0.0f32; LANES]; bins];
+    let mut medians = turned.clone();
     for first in (0..frames).step_by(LANES) {
-        let lanes = LANES.min(frames - first);
-        for lane in 0..lanes {
-            let at = (first + lane) * bins;
-            turned
-                .iter_mut()
-                .zip(&spectra.magnitude[at..at + bins])
-                .for_each(|(row, m)| row[lane] = *m);
+        let group = first * bins..(first + LANES).min(frames) * bins;
+        for (lane, magnitude) in spectra.magnitude[group.clone()].chunks_exact(bins).enumerate() {
+            turned.iter_mut().zip(magnitude).for_each(|(row, m)| row[lane] = *m);
         }
-        running_median(
-            bins,
-            |bin| turned[bin],
-            |bin, median| {
-                for (lane, value) in median[..lanes].iter().enumerate() {
-                    out[(first + lane) * bins + bin] = *value;
-                }
-            },
-        );
+        running_median(bins, |bin| turned[bin], |bin, median| medians[bin] = *median);
+        for (lane, out) in out[group].chunks_exact_mut(bins).enumerate() {
+            out.iter_mut().zip(&medians).for_each(|(m, row)| *m = row[lane]);
+        }
     }
     out
 }
@@ -97,7 +88,7 @@ fn inverse(spectra: &Spectra, mask: impl Fn(usize) -> f32) -> Vec<f32> {
     let fft = RealFftPlanner::<f32>::new().plan_fft_inverse(N_FFT);
     let (mut input, mut frame, mut scratch) =
         (fft.make_input_vec(), fft.make_output_vec(), fft.make_scratch_vec());
-    let window = hann(N_FFT);
+    let window: Vec<f32> = hann(N_FFT);
     let padded = (spectra.frames() - 1) * HOP + N_FFT;
     let mut sum = vec![0.0f32; padded];
     let mut weight = vec![0.0f32; padded];

@@ -146,7 +146,7 @@ fn contrast_bands(spectra: &Spectra) -> Result<Vec<ContrastBand>, FeatureError> 
             let last = if k + 1 == CONTRAST_BANDS {
                 Spectra::BINS - 1
             } else {
-                bins(k).last().unwrap_or(0)
+                bins(k).next_back().unwrap_or(0)
             };
             let count = last + 1 - first;
             let to = last + usize::from(k + 1 == CONTRAST_BANDS);
