@@ -1,0 +1,236 @@
+//! From the front-end to the pooled features of a patch: three layers of 7 frames over all
+//! features, then maximum and mean over time.
+//!
+//! The first of them is by far the largest, and most of what it reads are timbral features,
+//! which patches share but for 3 frames at each end. So that part of the sum is computed once for the song, and
+//! anew only where it reads across an end.
+
+use super::{
+    affine::{Affine, values},
+    section::Section,
+    temporal, timbral,
+};
+use crate::{
+    Activation, NetworkError, Weights,
+    architectures::musicnn::{SHORT, TEMPORAL_FILTERS, TIMBRAL_FILTERS},
+    kernels::{Epilogue, Isa, PackedRight},
+};
+
+/// Frames on each side of the current one under a filter.
+const REACH: usize = SHORT / 2;
+/// Frames at each end of a patch whose first middle layer depends on timbral features that
+/// differ from the song's.
+const ENDS: usize = 2 * REACH;
+const TIMBRAL: usize = 2 * TIMBRAL_FILTERS;
+const TEMPORAL: usize = 3 * TEMPORAL_FILTERS;
+
+/// The middle layers.
+#[derive(Debug)]
+pub(super) struct Middle {
+    filters: usize,
+    timbral: PackedRight,
+    temporal: PackedRight,
+    bias: Vec<f32>,
+    norm: Affine,
+    plain: Epilogue,
+    deeper: [(PackedRight, Epilogue); 2],
+}
+
+/// What patches share.
+pub(super) struct Shared<'a> {
+    pub section: &'a Section,
+    /// `[time, timbral column]`, as within the song.
+    pub timbral: &'a [f32],
+    /// The first middle layer's sum over timbral features, `[time − 3, filter]`.
+    pub sums: &'a [f32],
+    /// `[patch, 2, 4, timbral column]`: the first and the last four frames, as within the patch.
+    pub ends: &'a [f32],
+    /// `[time, slot, temporal column]`.
+    pub temporal: &'a [f32],
+}
+
+/// Room for one patch's layers.
+#[derive(Default)]
+pub(super) struct Scratch {
+    temporal: Vec<f32>,
+    sums: Vec<f32>,
+    timbral: Vec<f32>,
+    layers: [Vec<f32>; 2],
+    fresh: Vec<f32>,
+}
+
+impl Middle {
+    pub fn new(weights: &Weights, filters: usize, isa: Isa) -> Result<Self, NetworkError> {
+        let kernel = values(weights, "mid1", "weight")?;
+        // The kernel's columns, split and moved to where the layers before leave theirs.
+        let part = |columns: usize, count: usize, from: usize, column: fn(usize) -> usize| {
+            let mut part = vec![0.0; filters * SHORT * columns];
+            for row in 0..filters * SHORT {
+                for i in 0..count {
+                    part[row * columns + column(i)] = kernel[row * (TIMBRAL + TEMPORAL) + from + i];
+                }
+            }
+            PackedRight::new(&part, filters, SHORT * columns, isa)
+        };
+        let deeper = |name: &str| {
+            let norm = Affine::batch_norm(weights, &format!("{name}_bn"))?;
+            let bias = values(weights, name, "bias")?;
+            let kernel = values(weights, name, "weight")?;
+            Ok::<_, NetworkError>((
+                PackedRight::new(kernel, filters, SHORT * filters, isa),
+                Epilogue::new(
+                    filters,
+                    Some(bias),
+                    Some(Activation::Relu),
+                    Some((&norm.scale, &norm.shift)),
+                ),
+            ))
+        };
+        Ok(Self {
+            filters,
+            timbral: part(timbral::COLUMNS, TIMBRAL, 0, timbral::column),
+            temporal: part(temporal::COLUMNS, TEMPORAL, TIMBRAL, temporal::column),
+            bias: values(weights, "mid1", "bias")?.to_vec(),
+            norm: Affine::batch_norm(weights, "mid1_bn")?,
+            plain: Epilogue::new(filters, None, None, None),
+            deeper: [deeper("mid2")?, deeper("mid3")?],
+        })
+    }
+
+    /// Values of the pooled features: 753.
+    pub fn features(&self) -> usize {
+        TIMBRAL + TEMPORAL + 3 * self.filters
+    }
+
+    /// The sums over timbral features for `rows` frames, the first of which is 3 after the
+    /// first of `frames`.
+    pub fn sums(&self, frames: &[f32], rows: usize, sums: &mut [f32]) {
+        self.timbral.multiply(frames, timbral::COLUMNS, rows, sums, self.filters, &self.plain);
+    }
+
+    /// Maximum and mean over time of all features of a patch, each `[753]`.
+    pub fn patch(
+        &self,
+        shared: &Shared<'_>,
+        patch: usize,
+        space: &mut Scratch,
+        [max, mean]: [&mut [f32]; 2],
+    ) {
+        let n = self.filters;
+        let (section, len) = (shared.section, shared.section.patch);
+        let start = section.starts[patch];
+        let ends = &shared.ends[patch * 8 * timbral::COLUMNS..][..8 * timbral::COLUMNS];
+        // A patch of fewer than four frames has only a beginning.
+        let timbral_at = |t: usize| {
+            let c = timbral::COLUMNS;
+            if t < 4 {
+                &ends[t * c..][..c]
+            } else if t + 4 >= len {
+                &ends[(t + 8 - len) * c..][..c]
+            } else {
+                &shared.timbral[(start + t) * c..][..c]
+            }
+        };
+
+        // Temporal features of this patch, with the zeros before and after.
+        let padded = |columns: usize| (len + 2 * REACH) * columns;
+        let columns = temporal::COLUMNS;
+        space.temporal.clear();
+        space.temporal.resize(padded(columns), 0.0);
+        let inner = space.temporal[REACH * columns..].chunks_exact_mut(columns).take(len);
+        for (t, row) in (start..).zip(inner) {
+            let slot = patch - section.patches_at(t).start;
+            row.copy_from_slice(
+                &shared.temporal[(t * section.slots + slot) * columns..][..columns],
+            );
+        }
+
+        // First layer.
+        space.sums.resize(len * n, 0.0);
+        self.temporal.multiply(&space.temporal, columns, len, &mut space.sums, n, &self.plain);
+        let mut end = |from: usize, to: usize| {
+            if from >= to {
+                return;
+            }
+            let c = timbral::COLUMNS;
+            space.timbral.clear();
+            space.timbral.resize((to - from + 2 * REACH) * c, 0.0);
+            for (t, row) in (from..).zip(space.timbral.chunks_exact_mut(c)) {
+                if (REACH..len + REACH).contains(&t) {
+                    row.copy_from_slice(timbral_at(t - REACH));
+                }
+            }
+            space.fresh.resize((to - from) * n, 0.0);
+            self.sums(&space.timbral, to - from, &mut space.fresh);
+            add(&mut space.sums[from * n..to * n], &space.fresh);
+        };
+        let head = ENDS.min(len);
+        let tail = len.saturating_sub(ENDS).max(head);
+        end(0, head);
+        end(tail, len);
+        if head < tail {
+            let sums = &shared.sums[(start + head - REACH) * n..][..(tail - head) * n];
+            add(&mut space.sums[head * n..tail * n], sums);
+        }
+        for layer in &mut space.layers {
+            layer.clear();
+            layer.resize(padded(n), 0.0);
+        }
+        let [current, next] = &mut space.layers;
+        let rows = current[REACH * n..].chunks_exact_mut(n);
+        for (row, sums) in rows.zip(space.sums.chunks_exact(n)) {
+            for (i, (x, sum)) in row.iter_mut().zip(sums).enumerate() {
+                let x_ = sum + self.bias[i];
+                *x = (if x_ < 0.0 { 0.0 } else { x_ }) * self.norm.scale[i] + self.norm.shift[i];
+            }
+        }
+
+        // Pooling, and the layers between.
+        let (max_front, max_mid) = max.split_at_mut(TIMBRAL + TEMPORAL);
+        let (mean_front, mean_mid) = mean.split_at_mut(TIMBRAL + TEMPORAL);
+        max_front.fill(f32::NEG_INFINITY);
+        mean_front.fill(0.0);
+        let inner = space.temporal[REACH * columns..].chunks_exact(columns).take(len);
+        for (t, temporal) in inner.enumerate() {
+            let (timbral, per_width) = (timbral_at(t), timbral::COLUMNS / 2);
+            let per_length = temporal::COLUMNS / 3;
+            let mut at = 0;
+            let parts = timbral.chunks_exact(per_width).map(|part| &part[..TIMBRAL_FILTERS]);
+            for part in
+                parts.chain(temporal.chunks_exact(per_length).map(|p| &p[..TEMPORAL_FILTERS]))
+            {
+                pool(&mut max_front[at..][..part.len()], &mut mean_front[at..][..part.len()], part);
+                at += part.len();
+            }
+        }
+        max_mid.fill(f32::NEG_INFINITY);
+        mean_mid.fill(0.0);
+        for layer in 0..3 {
+            let (max, mean) = (&mut max_mid[layer * n..][..n], &mut mean_mid[layer * n..][..n]);
+            for row in current[REACH * n..].chunks_exact(n).take(len) {
+                pool(max, mean, row);
+            }
+            if let Some((kernel, epilogue)) = self.deeper.get(layer) {
+                let inner = REACH * n..(REACH + len) * n;
+                kernel.multiply(current, n, len, &mut next[inner.clone()], n, epilogue);
+                add(&mut next[inner.clone()], &current[inner]);
+                std::mem::swap(current, next);
+            }
+        }
+        let share = 1.0 / len as f32;
+        mean.iter_mut().for_each(|x| *x *= share);
+    }
+}
+
+fn add(to: &mut [f32], from: &[f32]) {
+    for (a, b) in to.iter_mut().zip(from) {
+        *a += b;
+    }
+}
+
+fn pool(max: &mut [f32], sum: &mut [f32], values: &[f32]) {
+    for ((max, sum), x) in max.iter_mut().zip(sum).zip(values) {
+        *max = if *x > *max { *x } else { *max };
+        *sum += x;
+    }
+}

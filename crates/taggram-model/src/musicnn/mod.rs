@@ -1,0 +1,315 @@
+//! musicnn for whole songs: the same numbers as patch by patch, for a fraction of the work.
+//!
+//! Patches of 187 frames every 61 overlap threefold, and the largest part of the network — filters
+//! over time and bands — does not depend on where a patch starts, except near its ends. So
+//! that part runs once over the song, and the ends are repaired exactly:
+//! - timbral filters: once, in the frequency domain, and 3 frames anew at either end of a patch ([`timbral`]);
+//! - temporal filters: each product once, in partial sums between the ends of patches ([`temporal`]);
+//! - the first middle layer: its sum over timbral features once ([`middle`]);
+//! - the rest patch by patch.
+//!
+//! Songs of any length run in sections of at most some 4,000 frames, so memory does not grow
+//! with the song beyond its feature map and the results.
+
+mod affine;
+mod lanes;
+mod middle;
+mod parallel;
+mod section;
+mod temporal;
+mod timbral;
+
+#[cfg(test)]
+mod tests;
+
+use taggram_features::{FeatureMap, Normalise, Windows};
+
+use crate::{
+    Activation, Network, NetworkError, Op, Weights,
+    architectures::{
+        MusicnnSize,
+        musicnn::{BANDS, musicnn},
+    },
+    kernels::{Epilogue, Isa, PackedRight},
+};
+use affine::{Affine, values};
+use middle::{Middle, Shared};
+use section::Section;
+use temporal::Temporal;
+use timbral::{ROWS, TILE, Tile, Timbral};
+
+/// Tiles of a timbral task and frames of a temporal one: small enough to share out evenly,
+/// large enough to reuse weights from the cache.
+const TILES: usize = 64;
+const FRAMES: usize = 48;
+
+/// A musicnn network, prepared for whole songs. Can be shared between threads.
+#[derive(Debug)]
+pub struct MusicnnRunner {
+    size: MusicnnSize,
+    input: Affine,
+    timbral: Timbral,
+    temporal: Temporal,
+    middle: Middle,
+    pools: Affine,
+    dense: (PackedRight, Epilogue),
+    logits: (PackedRight, Epilogue),
+}
+
+/// What the network says about each patch of a song.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MusicnnOutput {
+    /// First frame of each patch, `[patch]`.
+    pub starts: Vec<usize>,
+    /// The song was shorter than a patch and was repeated to fill one.
+    pub padded: bool,
+    /// Probabilities 0…1, `[patch, tag]`.
+    pub tags: Vec<f32>,
+    /// Maximum of each feature over the patch, `[patch, 753]`.
+    pub max_pool: Vec<f32>,
+    /// Mean of each feature over the patch, `[patch, 753]`.
+    pub mean_pool: Vec<f32>,
+    /// Last layer before the tags, `[patch, 200]`.
+    pub penultimate: Vec<f32>,
+}
+
+impl MusicnnRunner {
+    /// Prepares a network made by [`musicnn`] (of any size).
+    ///
+    /// # Errors
+    /// For any other network — run those with [`crate::Engine`] — and for weights that do not fit.
+    pub fn new(network: &Network, weights: &Weights) -> Result<Self, NetworkError> {
+        Self::with_isa(network, weights, Isa::detect())
+    }
+
+    /// As [`Self::new`], on an instruction set of choice: for tests of one against another.
+    ///
+    /// # Errors
+    /// As [`Self::new`], and when this machine lacks the set.
+    pub fn with_isa(network: &Network, weights: &Weights, isa: Isa) -> Result<Self, NetworkError> {
+        if !Isa::available().contains(&isa) {
+            return Err(NetworkError::malformed("musicnn", format!("this machine has no {isa:?}")));
+        }
+        let size = size_of(network).ok_or_else(|| {
+            NetworkError::malformed("musicnn", "the network is not built as musicnn is")
+        })?;
+        network.check_weights(weights)?;
+        let middle = Middle::new(weights, size.middle, isa)?;
+        let penultimate = Affine::batch_norm(weights, "penultimate")?;
+        let dense = |name: &str, out, input, activation, affine| {
+            Ok::<_, NetworkError>((
+                PackedRight::new(values(weights, name, "weight")?, out, input, isa),
+                Epilogue::new(out, Some(values(weights, name, "bias")?), Some(activation), affine),
+            ))
+        };
+        let norm = Some((penultimate.scale.as_slice(), penultimate.shift.as_slice()));
+        Ok(Self {
+            size,
+            input: Affine::batch_norm(weights, "input_bn")?,
+            timbral: Timbral::new(weights, isa)?,
+            temporal: Temporal::new(weights, isa)?,
+            pools: Affine::batch_norm(weights, "pools_bn")?,
+            dense: dense("dense", size.units, 2 * middle.features(), Activation::Relu, norm)?,
+            logits: dense("logits", size.tags, size.units, Activation::Sigmoid, None)?,
+            middle,
+        })
+    }
+
+    /// Number of tags.
+    pub fn tags(&self) -> usize {
+        self.size.tags
+    }
+
+    /// Number of pooled features of a patch, 753.
+    pub fn features(&self) -> usize {
+        self.middle.features()
+    }
+
+    /// Number of units of the penultimate layer, 200.
+    pub fn units(&self) -> usize {
+        self.size.units
+    }
+
+    /// Runs the network on every patch of a song's log-mel map `[1, time, 96]`, on `threads` threads. Patches may
+    /// have any length and hop. Frames after the last whole patch are dropped; a map shorter
+    /// than one patch is repeated until it fills one, and marked.
+    ///
+    /// # Errors
+    /// When the map is empty or has another number of channels or bands, when the windows are
+    /// of no size, or ask for a normalisation, which musicnn has none of.
+    pub fn run(
+        &self,
+        log_mel: &FeatureMap,
+        windows: &Windows,
+        threads: usize,
+    ) -> Result<MusicnnOutput, NetworkError> {
+        if (log_mel.channels, log_mel.bands) != (1, BANDS) || log_mel.frames == 0 {
+            return Err(NetworkError::malformed(
+                "input",
+                format!(
+                    "got {} channels, {} frames and {} bands; musicnn needs 1 channel, at least one frame and {BANDS} bands",
+                    log_mel.channels, log_mel.frames, log_mel.bands
+                ),
+            ));
+        }
+        windows.check().map_err(|e| NetworkError::malformed("windows", e.to_string()))?;
+        if windows.normalise != Normalise::None {
+            return Err(NetworkError::malformed(
+                "windows",
+                format!("{:?} is asked for; musicnn takes log-mel as it is", windows.normalise),
+            ));
+        }
+        let patch = windows.frames;
+        let mut out = MusicnnOutput { padded: log_mel.frames < patch, ..Default::default() };
+        let repeated: Vec<f32>;
+        let map = if out.padded {
+            repeated = log_mel.data.iter().copied().cycle().take(patch * BANDS).collect();
+            &repeated
+        } else {
+            &log_mel.data
+        };
+        let count = (map.len() / BANDS - patch) / windows.hop + 1;
+        out.starts = (0..count).map(|i| i * windows.hop).collect();
+        out.max_pool = vec![0.0; count * self.features()];
+        out.mean_pool = vec![0.0; count * self.features()];
+        for section in Section::cut(count, patch, windows.hop, temporal::COLUMNS) {
+            let frames = &map[section.at * BANDS..(section.at + section.frames) * BANDS];
+            let range = section.first * self.features()
+                ..(section.first + section.starts.len()) * self.features();
+            let pools = [&mut out.max_pool[range.clone()], &mut out.mean_pool[range]];
+            self.section(&section, frames, threads.max(1), pools);
+        }
+        self.answer(&mut out);
+        Ok(out)
+    }
+
+    /// Pooled features of a section's patches, from its log-mel frames.
+    fn section(
+        &self,
+        section: &Section,
+        frames: &[f32],
+        threads: usize,
+        [max, mean]: [&mut [f32]; 2],
+    ) {
+        let (scale, shift) = (self.input.scale[0], self.input.shift[0]);
+        let frames: Vec<f32> = frames.iter().map(|x| x * scale + shift).collect();
+
+        // The two front-ends have different needs of memory, so one after the other.
+        let patches = section.starts.len();
+        let mut timbral = vec![0.0; section.frames.next_multiple_of(TILE) * timbral::COLUMNS];
+        let mut ends = vec![0.0; patches * 2 * TILE * timbral::COLUMNS];
+        self.timbral(section, &frames, threads, &mut timbral, &mut ends);
+
+        let mut temporal = vec![0.0; section.frames * section.slots * temporal::COLUMNS];
+        let size = FRAMES * section.slots * temporal::COLUMNS;
+        let tasks = temporal.chunks_mut(size).enumerate().collect();
+        parallel::for_each(
+            threads,
+            tasks,
+            || (),
+            |(), (i, out): (usize, &mut [f32])| {
+                self.temporal.run(section, &frames, i * FRAMES, out);
+            },
+        );
+
+        let middle = &self.middle;
+        let columns = timbral::COLUMNS;
+        let mut sums = vec![0.0; section.frames.saturating_sub(6) * self.size.middle];
+        let tasks = sums.chunks_mut(FRAMES * self.size.middle).enumerate().collect();
+        parallel::for_each(
+            threads,
+            tasks,
+            || (),
+            |(), (i, sums): (usize, &mut [f32])| {
+                let rows = sums.len() / self.size.middle;
+                middle.sums(&timbral[i * FRAMES * columns..], rows, sums);
+            },
+        );
+
+        let shared =
+            Shared { section, timbral: &timbral, sums: &sums, ends: &ends, temporal: &temporal };
+        let features = self.features();
+        let tasks = max.chunks_mut(features).zip(mean.chunks_mut(features)).enumerate().collect();
+        parallel::for_each(threads, tasks, middle::Scratch::default, |space, (i, (max, mean))| {
+            middle.patch(&shared, i, space, [max, mean]);
+        });
+    }
+
+    /// The timbral layer of every frame as within the song (`[time, column]`), and of the first and last four
+    /// frames of every patch as within the patch (`[patch, 2, 4, column]`).
+    fn timbral(
+        &self,
+        section: &Section,
+        frames: &[f32],
+        threads: usize,
+        timbral: &mut [f32],
+        ends: &mut [f32],
+    ) {
+        let mut spectra = vec![0.0; frames.len()];
+        self.timbral.transform(frames, &mut spectra);
+        let (spectra, _) = spectra.as_chunks::<BANDS>();
+        // Frames from 3 before `t` on, with zeros outside of `start..end`.
+        let rows = |t: usize, start: usize, end: usize| -> [&[f32; BANDS]; ROWS] {
+            std::array::from_fn(|i| match (t + i).checked_sub(3) {
+                Some(t) if (start..end).contains(&t) => &spectra[t],
+                _ => &[0.0; BANDS],
+            })
+        };
+        let mut tiles: Vec<Tile<'_>> = Vec::new();
+        for (i, out) in timbral.chunks_exact_mut(TILE * timbral::COLUMNS).enumerate() {
+            let t = i * TILE;
+            // Between patches that do not touch there is nothing to do.
+            if (t..t + TILE).any(|t| !section.patches_at(t).is_empty()) {
+                tiles.push(Tile { rows: rows(t, 0, section.frames), out });
+            }
+        }
+        let mut ends = ends.chunks_exact_mut(TILE * timbral::COLUMNS);
+        for &start in &section.starts {
+            let end = start + section.patch;
+            for t in [start, end.saturating_sub(TILE).max(start)] {
+                if let Some(out) = ends.next() {
+                    tiles.push(Tile { rows: rows(t, start, end), out });
+                }
+            }
+        }
+        let tasks = tiles.chunks_mut(TILES).collect();
+        parallel::for_each(threads, tasks, || (), |(), tiles| self.timbral.run(tiles));
+    }
+
+    /// From the pooled features to the tags.
+    fn answer(&self, out: &mut MusicnnOutput) {
+        let count = out.starts.len();
+        let (features, units, tags) = (self.features(), self.units(), self.tags());
+        let pairs = out.max_pool.iter().zip(&out.mean_pool).flat_map(|(max, mean)| [*max, *mean]);
+        let pools: Vec<f32> = pairs
+            .enumerate()
+            .map(|(i, x)| {
+                let i = i % (2 * features);
+                x * self.pools.scale[i] + self.pools.shift[i]
+            })
+            .collect();
+        out.penultimate = vec![0.0; count * units];
+        out.tags = vec![0.0; count * tags];
+        let (dense, epilogue) = &self.dense;
+        dense.multiply(&pools, 2 * features, count, &mut out.penultimate, units, epilogue);
+        let (logits, epilogue) = &self.logits;
+        logits.multiply(&out.penultimate, units, count, &mut out.tags, tags, epilogue);
+    }
+}
+
+/// The size of a network, when it is exactly what [`musicnn`] makes of that size.
+fn size_of(network: &Network) -> Option<MusicnnSize> {
+    let units = |name: &str| {
+        network.nodes.iter().find(|n| n.name == name).and_then(|n| match n.op {
+            Op::Conv2d { out, .. } | Op::Dense { out, .. } => Some(out),
+            _ => None,
+        })
+    };
+    let size = MusicnnSize {
+        frames: *network.inputs.first()?.shape.get(1)?,
+        middle: units("mid1")?,
+        units: units("dense")?,
+        tags: units("logits")?,
+    };
+    (*network == musicnn(size)).then_some(size)
+}
