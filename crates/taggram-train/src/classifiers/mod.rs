@@ -1,0 +1,155 @@
+//! Training of classical classifiers on rows of features. What is trained is a
+//! [`Pipeline`] of `taggram-model`, which predicts without this crate.
+//!
+//! Everything is decided by recipe, rows and seed: the number of threads changes nothing.
+
+mod bins;
+mod boost;
+mod eigen;
+mod folds;
+mod forest;
+mod lbfgs;
+mod logistic;
+mod perceptron;
+mod recipe;
+mod simple;
+mod svm;
+
+#[cfg(test)]
+mod tests;
+
+pub use recipe::{
+    BoostOptions, ClassifierKind, ClassifierRecipe, ForestOptions, Gamma, MlpOptions, Scaling,
+};
+
+use taggram_model::classifier::{Classifier, ClassifierError, Pipeline, Step};
+
+use crate::error::{ErrorKind, TrainError};
+
+/// A table to learn from.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rows {
+    /// `[row, column]`, finite.
+    pub data: Vec<f32>,
+    /// Number of columns.
+    pub columns: usize,
+    /// Class of each row.
+    pub labels: Vec<usize>,
+    /// What each row is a part of, e.g. its song or artist. Rows of one group never stand on
+    /// both sides of an inner split. Empty: every row for itself.
+    pub groups: Vec<usize>,
+}
+
+impl Rows {
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// One row.
+    fn row(&self, i: usize) -> &[f32] {
+        &self.data[i * self.columns..(i + 1) * self.columns]
+    }
+
+    /// The same labels and groups over other columns.
+    fn with_data(&self, data: Vec<f32>, columns: usize) -> Self {
+        Self { data, columns, labels: self.labels.clone(), groups: self.groups.clone() }
+    }
+
+    fn check(&self, classes: usize) -> Result<(), TrainError> {
+        let (n, d) = (self.len(), self.columns);
+        let groups = self.groups.len();
+        if d == 0 || self.data.len() != n * d || (groups != 0 && groups != n) {
+            return Err(TrainError::malformed(
+                "rows",
+                format!(
+                    "{} values in {d} columns with {n} labels and {groups} groups make no table.",
+                    self.data.len()
+                ),
+            ));
+        }
+        if let Some(i) = self.data.iter().position(|v| !v.is_finite()) {
+            return Err(TrainError::malformed(
+                format!("row {}, column {}", i / d, i % d),
+                format!("The value is {}; a finite number is needed.", self.data[i]),
+            ));
+        }
+        if let Some(i) = self.labels.iter().position(|&l| l >= classes) {
+            return Err(TrainError::malformed(
+                format!("row {i}"),
+                format!("Its class is number {}, and there are {classes} classes.", self.labels[i]),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Trains the pipeline a recipe describes: scaling, principal components, classifier.
+///
+/// # Errors
+/// Rows that make no table or hold a value that is not finite; a class with fewer than two
+/// rows; a number in the recipe outside its range.
+pub fn train(
+    recipe: &ClassifierRecipe,
+    rows: &Rows,
+    classes: &[String],
+    seed: u64,
+) -> Result<Pipeline, TrainError> {
+    rows.check(classes.len())?;
+    recipe.check(rows)?;
+    for (k, name) in classes.iter().enumerate() {
+        let count = rows.labels.iter().filter(|&&l| l == k).count();
+        if count < 2 {
+            return Err(TrainError::new(
+                format!("class “{name}”"),
+                ErrorKind::TooShort,
+                format!("It has {count} rows; at least two are needed to learn it."),
+            ));
+        }
+    }
+    let inputs = rows.columns;
+    let mut steps = Vec::new();
+    let mut rows = rows.clone();
+    if recipe.scaling == Scaling::Standard {
+        let scaler = simple::scaler(&rows);
+        let data = rows.data.chunks_exact(rows.columns).flat_map(|r| scaler.apply(r)).collect();
+        rows = rows.with_data(data, rows.columns);
+        steps.push(Step::Scaler(scaler));
+    }
+    if let Some(components) = recipe.pca {
+        let pca = simple::pca(&rows, components, recipe.whiten)?;
+        let data = rows.data.chunks_exact(rows.columns).flat_map(|r| pca.apply(r)).collect();
+        rows = rows.with_data(data, components);
+        steps.push(Step::Pca(pca));
+    }
+    let n = classes.len();
+    let classifier = match &recipe.classifier {
+        ClassifierKind::Knn { k, vote } => Classifier::Knn(simple::knn(&rows, n, *k, *vote)),
+        ClassifierKind::GaussianNb { smoothing } => {
+            Classifier::GaussianNb(simple::gaussian_nb(&rows, n, *smoothing))
+        }
+        ClassifierKind::Logistic { c } => Classifier::Logistic(logistic::fit(&rows, n, *c)),
+        ClassifierKind::SvmLinear { c } => Classifier::SvmLinear(svm::linear(&rows, n, *c, seed)),
+        ClassifierKind::SvmRbf { c, gamma } => {
+            Classifier::SvmRbf(svm::rbf(&rows, n, *c, *gamma, seed)?)
+        }
+        ClassifierKind::RandomForest(options) => {
+            Classifier::RandomForest(forest::fit(&rows, n, options, seed))
+        }
+        ClassifierKind::GradientBoosting(options) => {
+            Classifier::GradientBoosting(boost::fit(&rows, n, options, seed))
+        }
+        ClassifierKind::Mlp(options) => Classifier::Mlp(perceptron::fit(&rows, n, options, seed)?),
+    };
+    Pipeline::new(inputs, classes.to_vec(), steps, classifier).map_err(bug)
+}
+
+/// What the trainer made and the model crate refuses is a mistake here.
+fn bug(e: ClassifierError) -> TrainError {
+    TrainError::new(e.place, ErrorKind::Bug, e.message)
+}
