@@ -2,6 +2,7 @@
 //! everything that says how good it is. Nothing that only listens needs this crate.
 pub mod augment;
 pub mod checkpoint;
+pub mod classifiers;
 pub mod curves;
 pub mod dataset;
 pub mod error;
