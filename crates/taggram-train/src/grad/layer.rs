@@ -146,11 +146,10 @@ fn share_buffers(network: &Network, values: &HashMap<&str, usize>, layers: &mut 
         if replaces
             && from >= inputs
             && matches!(layers[i].kernel, Kernel::Activation(Activation::Relu, _))
+            && let Kernel::Norm(norm) = &mut layers[from - inputs].kernel
         {
-            if let Kernel::Norm(norm) = &mut layers[from - inputs].kernel {
-                norm.relu = true;
-                layers[i].done_before = true;
-            }
+            norm.relu = true;
+            layers[i].done_before = true;
         }
     }
 }

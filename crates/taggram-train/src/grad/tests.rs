@@ -564,6 +564,36 @@ fn every_operation_agrees_with_its_formula_and_its_differences() {
 }
 
 #[test]
+fn the_engine_computes_the_same_networks() {
+    let mut failures = Vec::new();
+    for (name, network) in cases() {
+        let mut rng = Rng::at(&[13]);
+        let weights = weights_of(&network, &mut rng);
+        let len = |shape: &[usize]| shape.iter().product::<usize>();
+        let inputs: Vec<Vec<f32>> = network
+            .inputs
+            .iter()
+            .map(|i| (0..3 * len(&i.shape)).map(|_| rng.normal()).collect())
+            .collect();
+        let views: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+        let mut trainable = Trainable::with_weights(network.clone(), &weights).unwrap();
+        trainable.forward(&views, Mode::Evaluate).unwrap();
+        let ours = trainable.output(&network.outputs[0]).unwrap();
+        let engine = taggram_model::engine::Engine::new(&network, &weights).unwrap();
+        let theirs = engine.run(&views, 3).unwrap().remove(0).data;
+        let far = |(a, b): &(&f32, &f32)| (*a - *b).abs() > 2e-5 * b.abs().max(1.0);
+        if ours.len() != theirs.len() || ours.iter().zip(&theirs).any(|pair| far(&pair)) {
+            let pair = ours.iter().zip(&theirs).find(far);
+            failures.push(format!(
+                "{name}: {:?} values, first far apart: {pair:?}",
+                (ours.len(), theirs.len())
+            ));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
 fn results_do_not_depend_on_the_number_of_threads() {
     let network = NetworkBuilder::new("input", [1, 40, 32])
         .conv("a", 8, [3, 3])
