@@ -178,20 +178,9 @@ unsafe fn run_block<V: Lanes, const F: usize>(
                 notes.clear();
                 notes.push(sum);
                 for cut in cuts.windows(2) {
-                    let mut x = frames.as_ptr().add((t + cut[0] - block.before) * BANDS + band);
-                    let mut w = block.taps.as_ptr().add(cut[0] * F);
-                    for _ in cut[0]..cut[1] {
-                        let xs =
-                            [V::load(x), V::load(x.add(V::LANES)), V::load(x.add(2 * V::LANES))];
-                        for (f, sums) in sum.iter_mut().enumerate() {
-                            let w = V::splat(*w.add(f));
-                            for (sum, x) in sums.iter_mut().zip(xs) {
-                                *sum = w.fma(x, *sum);
-                            }
-                        }
-                        x = x.wrapping_add(BANDS);
-                        w = w.wrapping_add(F);
-                    }
+                    let x = frames.as_ptr().add((t + cut[0] - block.before) * BANDS + band);
+                    let w = block.taps.as_ptr().add(cut[0] * F);
+                    sum = add_taps(&sum, x, w, cut[1] - cut[0]);
                     notes.push(sum);
                 }
                 for (largest, [from, to]) in largest.iter_mut().zip(&ranges) {
@@ -210,5 +199,47 @@ unsafe fn run_block<V: Lanes, const F: usize>(
                 }
             }
         }
+    }
+}
+
+/// Adds `taps` products of a frame's bands and the filters' taps to `from`.
+///
+/// # Safety
+/// As [`run_block`]; `x` points at `taps` rows of [`BANDS`], `w` at `[taps, F]` values.
+#[inline(always)]
+#[expect(clippy::needless_range_loop, reason = "iterators keep the sums out of registers")]
+unsafe fn add_taps<V: Lanes, const F: usize>(
+    from: &[[V; VECTORS]; F],
+    mut x: *const f32,
+    mut w: *const f32,
+    taps: usize,
+) -> [[V; VECTORS]; F] {
+    // Plain loops, no closures, and pointers that wrap, so that builds with checks keep them: that way all
+    // is unrolled and the sums stay in registers.
+    // SAFETY: within the rows and taps that the caller vouches for.
+    unsafe {
+        let mut sums = [[V::splat(0.0); VECTORS]; F];
+        for f in 0..F {
+            for i in 0..VECTORS {
+                sums[f][i] = from[f][i];
+            }
+        }
+        let mut left = taps;
+        while left > 0 {
+            let mut columns = [V::splat(0.0); VECTORS];
+            for i in 0..VECTORS {
+                columns[i] = V::load(x.wrapping_add(i * V::LANES));
+            }
+            for f in 0..F {
+                let w = V::splat(*w.wrapping_add(f));
+                for i in 0..VECTORS {
+                    sums[f][i] = w.fma(columns[i], sums[f][i]);
+                }
+            }
+            x = x.wrapping_add(BANDS);
+            w = w.wrapping_add(F);
+            left = left.wrapping_sub(1);
+        }
+        sums
     }
 }

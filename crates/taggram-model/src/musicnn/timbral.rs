@@ -91,6 +91,10 @@ impl Timbral {
         let mut spectra = Aligned::default();
         let packed = spectra.reserve(COLUMNS * BANDS * SHORT);
         packed.fill(0.0);
+        let roots: [[f64; 2]; BANDS] = std::array::from_fn(|k| {
+            let angle = -TAU * k as f64 / BANDS as f64;
+            [angle.cos(), angle.sin()]
+        });
         let mut after = vec![AfterMax::default(); COLUMNS];
         for (first, width) in [0, PADDED].into_iter().zip(TIMBRAL_WIDTHS) {
             let name = format!("timbral_{width}");
@@ -101,7 +105,7 @@ impl Timbral {
             for (f, filter) in filters.iter().enumerate() {
                 for d in 0..SHORT {
                     let row = &kernel[(f * SHORT + d) * width..][..width];
-                    let spectrum = filter_spectrum(row, filter.sign);
+                    let spectrum = filter_spectrum(row, filter.sign, &roots);
                     let (vector, lane) = ((first + f) / lanes, (first + f) % lanes);
                     for (i, x) in spectrum.into_iter().enumerate() {
                         packed[((vector * BANDS + i) * SHORT + d) * lanes + lane] = x;
@@ -114,7 +118,7 @@ impl Timbral {
         for band in 0..BANDS {
             let mut impulse = [0.0; BANDS];
             impulse[band] = 1.0;
-            for (i, x) in spectrum(&impulse).into_iter().enumerate() {
+            for (i, x) in spectrum(&impulse, &roots).into_iter().enumerate() {
                 matrix[i * BANDS + band] = x as f32;
             }
         }
@@ -287,16 +291,19 @@ unsafe fn multiply<V: Lanes>(
         }
         for bin in 0..BINS {
             let at = 2 + 2 * bin;
-            let w = weights.add(at * SHORT * V::LANES);
+            let w = weights.wrapping_add(at * SHORT * V::LANES);
             let mut re = [V::splat(0.0); TILE];
             let mut im = [V::splat(0.0); TILE];
             for d in 0..SHORT {
-                let wr = V::load(w.add(d * V::LANES));
-                let wi = V::load(w.add((SHORT + d) * V::LANES));
+                let wr = V::load(w.wrapping_add(d * V::LANES));
+                let wi = V::load(w.wrapping_add((SHORT + d) * V::LANES));
                 for t in 0..TILE {
-                    let (xr, xi) = (V::splat(rows[t + d][at]), V::splat(rows[t + d][at + 1]));
+                    let xr = V::splat(rows[t + d][at]);
                     re[t] = xr.fma(wr, re[t]);
                     im[t] = xr.fma(wi, im[t]);
+                }
+                for t in 0..TILE {
+                    let xi = V::splat(rows[t + d][at + 1]);
                     re[t] = xi.fnma(wi, re[t]);
                     im[t] = xi.fma(wr, im[t]);
                 }
@@ -388,27 +395,27 @@ unsafe fn turn<V: Lanes>(z: [V; 2], by: [f32; 2]) -> [V; 2] {
     }
 }
 
-/// The spectrum of `values` in the order of [`bins`].
-fn spectrum(values: &[f32; BANDS]) -> [f64; BANDS] {
+/// The spectrum of `values` in the order of [`bins`]; `roots` are e^(−2πi k/96).
+fn spectrum(values: &[f32; BANDS], roots: &[[f64; 2]; BANDS]) -> [f64; BANDS] {
     let mut spectrum = [0.0; BANDS];
-    for (n, &x) in values.iter().enumerate() {
+    for (n, &x) in values.iter().enumerate().filter(|(_, x)| **x != 0.0) {
         let x = f64::from(x);
         spectrum[0] += x;
         spectrum[1] += if n % 2 == 0 { x } else { -x };
         for (i, bin) in bins().enumerate() {
-            let angle = -TAU * ((bin * n) % BANDS) as f64 / BANDS as f64;
-            spectrum[2 + 2 * i] += x * angle.cos();
-            spectrum[3 + 2 * i] += x * angle.sin();
+            let [c, s] = roots[bin * n % BANDS];
+            spectrum[2 + 2 * i] += x * c;
+            spectrum[3 + 2 * i] += x * s;
         }
     }
     spectrum
 }
 
 /// The conjugated spectrum of a row of a filter, with all factors of the inverse.
-fn filter_spectrum(row: &[f32], sign: f32) -> [f32; BANDS] {
+fn filter_spectrum(row: &[f32], sign: f32, roots: &[[f64; 2]; BANDS]) -> [f32; BANDS] {
     let mut padded = [0.0; BANDS];
     padded[..row.len()].copy_from_slice(row);
-    let mut spectrum = spectrum(&padded);
+    let mut spectrum = spectrum(&padded, roots);
     for (i, x) in spectrum.iter_mut().enumerate() {
         // Numbers from 32 on stand for themselves and their conjugates.
         let factor = if i < 32 { 1.0 } else { 2.0 } / BANDS as f64;
