@@ -6,8 +6,9 @@ use crate::error::{FeatureError, Kind, within};
 use crate::map::{FeatureFrames, FeatureMap};
 use crate::mel::MelBank;
 use crate::numeric::{dct, decibel, dot, log10, round_half};
+use crate::power::PowerSpectrum;
 use crate::recipe::{FrontEnd, Map, Scale};
-use crate::stft::{Framer, Spectrum};
+use crate::stft::Framer;
 
 /// Mel bands under the cepstral coefficients, as in librosa.
 const MFCC_MELS: usize = 128;
@@ -85,7 +86,7 @@ impl FrontEnd {
             .then(|| ChromaBank::new(self.sample_rate, self.n_fft, 0.0));
         let analyser = Analyser {
             map: self.map.clone(),
-            spectrum: Spectrum::new(self.n_fft),
+            spectrum: PowerSpectrum::new(self.n_fft),
             mel: MelBank::new(self.sample_rate, self.n_fft, mel_bands),
             chroma,
             dct,
@@ -128,7 +129,7 @@ impl MapStream {
 
 struct Analyser {
     map: Map,
-    spectrum: Spectrum<f32>,
+    spectrum: PowerSpectrum,
     mel: MelBank,
     chroma: Option<ChromaBank>,
     /// `[coefficient, mel]`, empty unless cepstral coefficients are made.

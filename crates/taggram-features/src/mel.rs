@@ -51,23 +51,23 @@ impl MelBank {
     /// `bands` filters over the n_fft / 2 + 1 bins of a transform of `n_fft` samples at `sample_rate` Hz.
     pub fn new(sample_rate: u32, n_fft: usize, bands: usize) -> Self {
         let top = hz_to_mel(f64::from(sample_rate) / 2.0);
-        let edge = |i: usize| mel_to_hz(top * i as f64 / (bands + 1) as f64);
+        let hz_per_bin = f64::from(sample_rate) / n_fft as f64;
+        let edges: Vec<f64> =
+            (0..bands + 2).map(|i| mel_to_hz(top * i as f64 / (bands + 1) as f64)).collect();
         let mut bank = Self { bands: Vec::with_capacity(bands), weights: Vec::new() };
-        for band in 0..bands {
-            let (low, centre, high) = (edge(band), edge(band + 1), edge(band + 2));
+        for edge in edges.windows(3) {
+            let (low, centre, high) = (edge[0], edge[1], edge[2]);
             let area = 2.0 / (high - low);
+            let weight = |bin: &usize| {
+                let hz = *bin as f64 * hz_per_bin;
+                ((hz - low) / (centre - low)).min((high - hz) / (high - centre)) * area
+            };
+            // One bin more on each side than lies between the edges, against their rounding.
+            let near =
+                (low / hz_per_bin) as usize..=((high / hz_per_bin) as usize + 1).min(n_fft / 2);
             let from = bank.weights.len();
-            let mut first = 0;
-            for bin in 0..=n_fft / 2 {
-                let hz = bin as f64 * f64::from(sample_rate) / n_fft as f64;
-                let weight = ((hz - low) / (centre - low)).min((high - hz) / (high - centre));
-                if weight > 0.0 {
-                    if bank.weights.len() == from {
-                        first = bin;
-                    }
-                    bank.weights.push((weight * area) as f32);
-                }
-            }
+            let first = near.clone().find(|bin| weight(bin) > 0.0).unwrap_or(0);
+            bank.weights.extend(near.map(|bin| weight(&bin) as f32).filter(|&w| w > 0.0));
             bank.bands.push(Band { bin: first, from, count: bank.weights.len() - from });
         }
         bank

@@ -1,8 +1,10 @@
 //! Maps of synthesized signals against librosa 0.11 (`tests/golden/features/make.py`).
 mod common;
 
+use std::collections::HashMap;
+
 use common::{SIGNALS, assert_close, golden, signal};
-use taggram_features::{FrontEnd, Map, Resampling, Scale};
+use taggram_features::{FeatureSet, FrontEnd, Map, Resampling, Scale};
 
 fn mel(sample_rate: u32, n_fft: usize, hop: usize, bands: usize, scale: Scale) -> FrontEnd {
     FrontEnd {
@@ -64,5 +66,52 @@ fn mel_512_256_96_at_16000_and_its_logarithm() {
             .filter(|(f, e)| (f64::from(**f) - **e).abs() < 2e-6);
         let share = same.count() as f64 / map.data.len() as f64;
         assert!(share > 0.99, "{name}: only {share:.4} of the values are the same float16");
+    }
+}
+
+/// Each series is compared frame by frame, relative to the largest value of its family (all the
+/// cepstral coefficients, say): single values lie near zero by chance, and are the difference of
+/// large ones. Nothing is held closer than 2e-6.
+#[test]
+fn descriptors_frame_by_frame() {
+    let family = |name: &str| name.trim_end_matches(char::is_numeric).to_string();
+    for name in SIGNALS {
+        let expected = golden(&format!("descriptors_{name}"));
+        let series = FeatureSet::All.frames(&signal(name, 22_050), 22_050).unwrap();
+        assert_eq!(series.len(), expected.shape[0], "{name}");
+        let mut largest: HashMap<String, f64> = HashMap::new();
+        for (i, found) in series.iter().enumerate() {
+            let entry = largest.entry(family(&found.name)).or_insert(0.02);
+            *entry = expected.row(i).iter().fold(*entry, |a, &b| a.max(b.abs()));
+        }
+        for (i, found) in series.iter().enumerate() {
+            // A roll-off is a whole bin, 10.8 Hz: float32 sums may put it one bin on.
+            let allowed =
+                if found.name == "rolloff" { 10.8 } else { 1e-4 * largest[&family(&found.name)] };
+            let what = format!("{} of {name}", found.name);
+            assert_close(&what, &found.values, expected.row(i), |_| allowed);
+        }
+    }
+}
+
+#[test]
+fn separation_tempo_and_beats() {
+    let columns = FeatureSet::All.columns();
+    let first = columns.iter().position(|c| c == "harmony_mean").unwrap();
+    for name in SIGNALS {
+        let expected = golden(&format!("clip_{name}")).data;
+        let row = FeatureSet::All.compute(&signal(name, 22_050), 22_050).unwrap();
+        let found: Vec<f32> = row[first..first + 6].iter().map(|&x| x as f32).collect();
+        // A mean over samples is small beside their deviation, whose square follows it.
+        for part in [0, 2] {
+            let deviation = expected[part + 1].sqrt().max(1e-9);
+            assert_close(name, &found[part..part + 1], &expected[part..part + 1], |_| {
+                1e-4 * deviation
+            });
+            assert_close(name, &found[part + 1..part + 2], &expected[part + 1..part + 2], |v| {
+                1e-4 * v.max(1e-9)
+            });
+        }
+        assert_close(&format!("tempo and beats of {name}"), &found[4..], &expected[4..], |_| 1e-4);
     }
 }

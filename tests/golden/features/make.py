@@ -60,5 +60,35 @@ def mels():
     save("mel_2048_1709_128_harmonic", power)
 
 
+def descriptors():
+    """Every frame-level descriptor, [series, frame], in the order of the feature set `all`; and by clip."""
+    f = librosa.feature
+    for name, y in signals(22050).items():
+        chroma = f.chroma_stft(y=y, sr=22050)
+        onsets = librosa.onset.onset_strength(y=y, sr=22050, aggregate=np.median)
+        mfcc = f.mfcc(y=y, sr=22050, n_mfcc=20)
+        series = [
+            chroma,
+            f.tonnetz(chroma=chroma, sr=22050),
+            f.rms(y=y),
+            f.spectral_centroid(y=y, sr=22050),
+            f.spectral_bandwidth(y=y, sr=22050),
+            f.spectral_rolloff(y=y, sr=22050),
+            f.spectral_flatness(y=y),
+            f.spectral_contrast(y=y, sr=22050),
+            f.zero_crossing_rate(y),
+            onsets[None],
+            mfcc,
+            f.delta(mfcc),
+        ]
+        save(f"descriptors_{name}", np.concatenate(series).T)
+        harmonic, percussive = librosa.effects.hpss(y)
+        tempo, beats = librosa.beat.beat_track(y=y, sr=22050)
+        tempo = float(np.atleast_1d(tempo)[0])
+        clip = [harmonic.mean(), harmonic.var(), percussive.mean(), percussive.var(), tempo, len(beats)]
+        save(f"clip_{name}", np.array(clip))
+
+
 if __name__ == "__main__":
     mels()
+    descriptors()

@@ -72,8 +72,7 @@ impl<'a> Spectra<'a> {
             );
             return Err(FeatureError::new(Kind::OverLimit, "samples", found));
         }
-        // In f64, as librosa: contrast and flatness look at the quietest bins.
-        let mut spectrum = Spectrum::<f64>::new(N_FFT);
+        let mut spectrum = Spectrum::new(N_FFT);
         let mut framer = Framer::new(N_FFT, HOP);
         let mut complex = Vec::with_capacity(frames * spectrum.bins());
         let mut magnitude = Vec::with_capacity(frames * spectrum.bins());

@@ -94,7 +94,7 @@ fn mean_autocorrelation(onsets: &[f32], length: usize) -> Vec<f64> {
     let mut spectrum = forward.make_output_vec();
     let mut scratch =
         vec![Complex32::default(); forward.get_scratch_len().max(back.get_scratch_len())];
-    let window: Vec<f32> = hann(length);
+    let window: Vec<f32> = hann(length).into_iter().map(|w| w as f32).collect();
     let mut mean = vec![0.0f64; length];
     for frame in padded.windows(length).take(n) {
         values.fill(0.0);

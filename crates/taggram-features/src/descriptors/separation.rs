@@ -20,22 +20,20 @@ pub struct Separated {
 pub fn separate(spectra: &Spectra) -> Separated {
     let along_time = medians_along_time(spectra);
     let mut share = medians_along_frequency(spectra);
-    // Where both medians are zero librosa gives the cell to neither.
+    // Where both medians are zero librosa gives the cell to neither: marked by −1.
     let mut lost = false;
-    for ((p, h), m) in share.iter_mut().zip(&along_time).zip(&spectra.magnitude) {
+    for ((p, &h), &m) in share.iter_mut().zip(&along_time).zip(&spectra.magnitude) {
         let larger = h.max(*p);
-        if larger < f32::MIN_POSITIVE {
-            lost |= *m > 0.0;
-            *p = f32::NAN;
-        } else {
-            let (h, q) = (h / larger, *p / larger);
-            *p = h * h / (h * h + q * q);
-        }
+        let scale = 1.0 / larger.max(f32::MIN_POSITIVE);
+        let (h, q) = (h * scale, *p * scale);
+        let nobody = larger < f32::MIN_POSITIVE;
+        lost |= nobody & (m > 0.0);
+        let whole = h * h / (h * h + q * q);
+        *p = if nobody { -1.0 } else { whole };
     }
-    let or_zero = |x: f32| if x.is_nan() { 0.0 } else { x };
-    let harmonic = inverse(spectra, |i| or_zero(share[i]));
+    let harmonic = inverse(spectra, |i| share[i].max(0.0));
     let percussive = if lost {
-        inverse(spectra, |i| or_zero(1.0 - share[i]))
+        inverse(spectra, |i| if share[i] < 0.0 { 0.0 } else { 1.0 - share[i] })
     } else {
         // The shares sum to one, and the transform of the whole leads back to the samples.
         spectra.samples.iter().zip(&harmonic).map(|(s, h)| s - h).collect()
@@ -88,7 +86,7 @@ fn inverse(spectra: &Spectra, mask: impl Fn(usize) -> f32) -> Vec<f32> {
     let fft = RealFftPlanner::<f32>::new().plan_fft_inverse(N_FFT);
     let (mut input, mut frame, mut scratch) =
         (fft.make_input_vec(), fft.make_output_vec(), fft.make_scratch_vec());
-    let window: Vec<f32> = hann(N_FFT);
+    let window: Vec<f32> = hann(N_FFT).into_iter().map(|w| w as f32).collect();
     let padded = (spectra.frames() - 1) * HOP + N_FFT;
     let mut sum = vec![0.0f32; padded];
     let mut weight = vec![0.0f32; padded];
