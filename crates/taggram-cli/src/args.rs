@@ -31,6 +31,13 @@ pub struct Hearing {
     /// Model: a name (`taggram model list`) or a .safetensors file
     #[arg(long, value_name = "NAME|FILE", default_value = taggram::DEFAULT_NAME)]
     pub model: String,
+    #[command(flatten)]
+    pub listening: Listening,
+}
+
+/// How a model listens to a song.
+#[derive(Args, Clone, Debug)]
+pub struct Listening {
     /// Part of each song to listen to: full, or middle:SECONDS
     #[arg(long, value_name = "PART", default_value = "full", value_parser = excerpt)]
     pub excerpt: Excerpt,
@@ -96,7 +103,9 @@ pub struct Evaluate {
     /// Dataset: a folder of genre folders, a table of paths and labels, or a feature cache
     #[arg(long, value_name = "DATASET")]
     pub data: PathBuf,
-    /// Split whose test songs are scored: fault-filtered, strict, all, or valid
+    #[command(flatten)]
+    pub hearing: Listening,
+    /// Split whose test songs are scored: fault-filtered, strict, random-song, all
     #[arg(long, value_name = "NAME", default_value = "fault-filtered")]
     pub split: String,
     /// Folder for the report

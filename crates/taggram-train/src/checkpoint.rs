@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensors, View, serialize};
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,7 @@ use taggram_model::{Tensor, Weights};
 
 use crate::curves::EpochRecord;
 use crate::error::TrainError;
+use crate::files::write_whole;
 
 /// State of a run after a whole epoch.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -66,7 +67,7 @@ impl Checkpoint {
         let views = tensors.iter().map(|(name, tensor)| (name.as_str(), Floats(tensor)));
         let bytes = serialize(views, Some(metadata))
             .map_err(|e| TrainError::malformed("checkpoint", e.to_string()))?;
-        write_whole(path, &bytes)
+        write_whole(path, |file| file.write_all(&bytes))
     }
 
     /// Reads a checkpoint.
@@ -138,24 +139,6 @@ impl View for Floats<'_> {
     fn data_len(&self) -> usize {
         self.0.data.len() * 4
     }
-}
-
-/// Writes beside `path`, makes sure it is on the disk, and renames.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(".part");
-    let part: PathBuf = path.with_file_name(name);
-    let write = || -> std::io::Result<()> {
-        let mut file = std::fs::File::create(&part)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&part, path)
-    };
-    write().map_err(|e| {
-        // A half-written file is of no use to anybody.
-        let _ = std::fs::remove_file(&part);
-        TrainError::io(path, &e)
-    })
 }
 
 #[cfg(test)]

@@ -66,6 +66,33 @@ impl<'m> Listener<'m> {
         self.take_rows()
     }
 
+    /// Hears frames that the model's front-end made before (a feature cache), in place of samples.
+    ///
+    /// # Errors
+    /// When the map is of another front-end.
+    pub fn hear_map(&mut self, map: &FeatureMap) -> Result<usize, Error> {
+        self.peak = 1.0;
+        self.rows.push_map(map)?;
+        self.take_rows()
+    }
+
+    /// Hears what the network said of patches (published taggrams), in place of samples: when
+    /// each starts, s, and `[patch, width]`.
+    ///
+    /// # Errors
+    /// When the rows are not as wide as what the network says.
+    pub fn hear_rows(&mut self, starts_s: Vec<f64>, rows: Vec<f32>) -> Result<usize, Error> {
+        let width = self.model.network().width();
+        if rows.len() != starts_s.len() * width {
+            return Err(Error::new(
+                ErrorKind::Malformed,
+                format!("{} values are not {} rows of {width}", rows.len(), starts_s.len()),
+            ));
+        }
+        self.peak = 1.0;
+        self.answer(starts_s, rows)
+    }
+
     /// What has been heard so far.
     pub fn taggram(&self) -> &Taggram {
         &self.taggram
@@ -113,7 +140,11 @@ impl<'m> Listener<'m> {
 
     /// Turns what the network has said into probabilities.
     fn take_rows(&mut self) -> Result<usize, Error> {
-        let (starts, mut rows) = self.rows.take();
+        let (starts, rows) = self.rows.take();
+        self.answer(starts, rows)
+    }
+
+    fn answer(&mut self, starts: Vec<f64>, mut rows: Vec<f32>) -> Result<usize, Error> {
         let count = starts.len();
         if count == 0 {
             return Ok(0);

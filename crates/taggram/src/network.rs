@@ -1,6 +1,6 @@
 //! A network with its front-end: samples in, a row of values a patch out.
 
-use taggram_features::{FeatureFrames, FrontEnd, MapStream, PatchStream, Patches, Windows};
+use taggram_features::{FeatureFrames, FeatureMap, FrontEnd, MapStream, PatchStream, Patches, Windows};
 use taggram_model::musicnn::MusicnnRunner;
 use taggram_model::{Artifact, Body, Engine, Network};
 
@@ -143,6 +143,28 @@ impl RowStream<'_> {
         self.run(false)
     }
 
+    /// Takes frames that were made before, in place of samples.
+    pub fn push_map(&mut self, map: &FeatureMap) -> Result<(), Error> {
+        let (channels, bands) = (self.runner.front_end.channels(), self.runner.front_end.bands());
+        if (map.channels, map.bands) != (channels, bands) {
+            return Err(Error::new(
+                ErrorKind::Malformed,
+                format!(
+                    "the map has {} channels of {} bands; the model takes {channels} of {bands}",
+                    map.channels, map.bands
+                ),
+            ));
+        }
+        let held = self.frames.data.len();
+        for frame in 0..map.frames {
+            for channel in 0..channels {
+                self.frames.data.extend_from_slice(map.frame(channel, frame));
+            }
+        }
+        self.look(held);
+        self.run(false)
+    }
+
     /// Takes the end.
     pub fn finish(&mut self) -> Result<(), Error> {
         let held = self.frames.data.len();
@@ -164,7 +186,7 @@ impl RowStream<'_> {
     }
 
     /// The feature map, if it was to be kept.
-    pub fn into_map(self) -> Option<taggram_features::FeatureMap> {
+    pub fn into_map(self) -> Option<FeatureMap> {
         self.overview.map(Overview::into_map)
     }
 

@@ -89,3 +89,19 @@ fn find(name: &str) -> Result<PathBuf, Error> {
         )),
     }
 }
+
+/// What tells one model file from another: the CRC-32 of its bytes and their number, `1f2e3d4c-381216`.
+///
+/// # Errors
+/// As [`model()`].
+pub fn fingerprint(name: &str) -> Result<String, Error> {
+    let bytes = match name {
+        DEFAULT_NAME => DEFAULT_MODEL.to_vec(),
+        MUSICNN_NAME => MUSICNN_HEAD.to_vec(),
+        _ => {
+            let path = find(name)?;
+            std::fs::read(&path).map_err(|e| Error::unreadable(&path, &e))?
+        }
+    };
+    Ok(format!("{:08x}-{}", crc32fast::hash(&bytes), bytes.len()))
+}

@@ -27,8 +27,8 @@ pub fn run(arguments: &Classify) -> anyhow::Result<Outcome> {
     let top = arguments.top.map_or(default_top(arguments.format), usize::from);
     let jobs = arguments.jobs.map_or_else(processors, usize::from).min(files.len());
     let how = Listen {
-        excerpt: arguments.hearing.excerpt.clone(),
-        decide: arguments.hearing.decide.into(),
+        excerpt: arguments.hearing.listening.excerpt,
+        decide: arguments.hearing.listening.decide.into(),
         ..Listen::default()
     };
     let width = files

@@ -24,8 +24,8 @@ pub fn run(arguments: &Show) -> anyhow::Result<Outcome> {
     }
     let model = taggram::model(&arguments.hearing.model)?;
     let how = Listen {
-        excerpt: arguments.hearing.excerpt,
-        decide: arguments.hearing.decide.into(),
+        excerpt: arguments.hearing.listening.excerpt,
+        decide: arguments.hearing.listening.decide.into(),
         keep_map: matches!(form.as_str(), "png" | "svg"),
         ..Listen::default()
     };

@@ -1,4 +1,81 @@
+//! `taggram train`: a recipe and a dataset in, a model out.
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context;
+use taggram_model::Storage;
+use taggram_train::dataset::Dataset;
+use taggram_train::fit::{Ended, RunOptions, Terminal};
+use taggram_train::recipe::Recipe;
+
 use crate::Outcome;
-pub fn run(_: &crate::args::Train) -> anyhow::Result<Outcome> {
+use crate::args::Train;
+
+/// The model that a run makes, in the run's folder.
+const MODEL_FILE: &str = "model.safetensors";
+
+pub fn run(arguments: &Train) -> anyhow::Result<Outcome> {
+    let mut recipe = Recipe::load(&arguments.recipe)?;
+    if let Some(seed) = arguments.seed {
+        recipe.fit.seed = seed;
+    }
+    let dataset = Dataset::open(&arguments.data)?;
+    let name = name_of(&arguments.recipe);
+    std::fs::create_dir_all(&arguments.out)
+        .with_context(|| format!("the folder {} could not be made", arguments.out.display()))?;
+    let options = RunOptions {
+        folder: Some(arguments.out.clone()),
+        resume: arguments.resume,
+        threads: arguments.jobs.map_or(0, usize::from),
+        stop: stop_on_ctrl_c()?,
+        start: None,
+    };
+    let mut progress = Terminal::default();
+    let made = taggram_train::train::train(
+        &name,
+        &recipe,
+        &dataset,
+        &options,
+        &mut progress,
+        &mut |notice| eprintln!("{notice}"),
+    )?;
+    let path = arguments.out.join(MODEL_FILE);
+    let bytes = made.artifact.write(Storage::F16)?;
+    taggram_train::files::write_whole(&path, |file| file.write_all(&bytes))?;
+    if made.trained.ended == Ended::Stopped {
+        eprintln!("stopped; `--resume` goes on after epoch {}", made.trained.history.len());
+    }
+    if let Some(valid) = &made.valid {
+        eprintln!(
+            "epoch {} is kept: validation accuracy {:.1} %, log loss {:.3}, temperature {:.2}",
+            made.trained.best_epoch,
+            100.0 * valid.accuracy,
+            valid.log_loss,
+            made.artifact.description.calibration.temperature
+        );
+    }
+    println!("{}", path.display());
     Ok(Outcome::Done)
+}
+
+/// A model is called after its recipe.
+fn name_of(recipe: &Path) -> String {
+    recipe.file_stem().map_or_else(|| "model".into(), |s| s.to_string_lossy().into_owned())
+}
+
+/// A flag that Ctrl-C sets: the training ends after the current update, its last epoch whole.
+fn stop_on_ctrl_c() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        eprintln!("\nstopping after this update; once more to quit at once");
+    })
+    .context("Ctrl-C cannot be caught")?;
+    Ok(stop)
 }

@@ -10,6 +10,7 @@ use taggram_features::FrontEnd;
 use super::cache::{CacheRecipe, Encoding};
 use super::error::{ErrorKind, Result, fault, io};
 use super::{Dataset, DatasetError, TrackSource, audio};
+use crate::files::write_whole;
 use crate::npy::{self, DType};
 
 /// A cache larger than this is refused, bytes: the longest track decides the width of all.
@@ -187,27 +188,6 @@ fn assemble(
         out.write_all(&row)?;
     }
     Ok(())
-}
-
-/// Writes beside the file and renames, so that the file is whole whenever it is there.
-pub(crate) fn write_whole(
-    path: &Path,
-    content: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>,
-) -> Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(".part");
-    let part = path.with_file_name(name);
-    let written = (|| {
-        let mut file = BufWriter::new(File::create(&part)?);
-        content(&mut file)?;
-        file.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()?;
-        fs::rename(&part, path)
-    })();
-    written.map_err(|e| {
-        // The error that is reported is the first; a part that cannot be removed adds nothing.
-        let _ = fs::remove_file(&part);
-        io(path, "write the file", &e)
-    })
 }
 
 fn copy_lists(from: &Path, to: &Path) -> Result<()> {

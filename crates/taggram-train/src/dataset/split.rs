@@ -78,7 +78,7 @@ pub struct SegmentSplit {
 }
 
 impl Dataset {
-    /// The split of a name: `strict`, `random-song`, `random-segment` (for tables with a row per
+    /// The split of a name: `all` (every track is a test track), `strict`, `random-song`, `random-segment` (for tables with a row per
     /// segment), or one whose lists are in `splits/`, such as `fault-filtered`. Random ones take
     /// shares and a seed: `random-song:70/10/20@7`; without, 80/10/10 and seed 0.
     ///
@@ -95,6 +95,13 @@ impl Dataset {
                 split.name = name.to_string();
                 split
             }
+            "all" => Split {
+                name: name.to_string(),
+                train: Vec::new(),
+                valid: Vec::new(),
+                test: (0..self.tracks.len()).collect(),
+                absent: Vec::new(),
+            },
             "random-song" => self.random(name, shares, seed, |d, t| d.tracks[t].song.clone())?,
             "random-segment" => {
                 if self.tracks.iter().all(|t| t.song == t.id) {
@@ -109,7 +116,7 @@ impl Dataset {
             _ => self.listed(name)?,
         };
         for (side, tracks) in [("train", &split.train), ("test", &split.test)] {
-            if tracks.is_empty() {
+            if tracks.is_empty() && kind != "all" {
                 return Err(fault(
                     &self.origin,
                     ErrorKind::TooShort,

@@ -4,6 +4,7 @@
 //! classified is listed and left out of the figures, never counted silently as right or wrong.
 
 mod cross;
+mod listening;
 mod segments;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use crate::dataset::{Dataset, Track};
 use crate::metrics::{Metrics, argmax};
 
 pub use cross::{CrossValidation, cross_validate};
+pub use listening::Listening;
 pub use segments::{SegmentClassifier, evaluate_segments};
 
 /// Seed of the bootstrap intervals: the same predictions give the same report.

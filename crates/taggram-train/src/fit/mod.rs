@@ -7,6 +7,7 @@ mod tests;
 mod validate;
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +16,8 @@ use std::time::Instant;
 use taggram_features::FeatureMap;
 use taggram_model::{Network, Tensor, Weights};
 
-use crate::checkpoint::{Checkpoint, RunProgress, write_whole};
+use crate::checkpoint::{Checkpoint, RunProgress};
+use crate::files::write_whole;
 use crate::curves::{self, EpochRecord};
 use crate::error::{ErrorKind, TrainError};
 use crate::grad::{Mode, Trainable};
@@ -473,7 +475,8 @@ impl<'a> Run<'a> {
             progress: self.progress.clone(),
         };
         checkpoint.save(&folder.join(CHECKPOINT))?;
-        write_whole(&folder.join("curves.csv"), curves::csv(&self.progress.history).as_bytes())?;
+        let csv = curves::csv(&self.progress.history);
+        write_whole(&folder.join("curves.csv"), |file| file.write_all(csv.as_bytes()))?;
         curves::draw(&self.progress.history, "Learning curves", &folder.join("curves.png"))
     }
 
