@@ -1,0 +1,140 @@
+//! The default model on real music: what its card says must come out of the committed weights.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use taggram::{Decide, Excerpt, Listen, Model, Source};
+use taggram_train::dataset::{Dataset, Track, TrackSource};
+use taggram_train::evaluate::{Listening, SongClassifier, evaluate};
+use taggram_train::metrics::argmax;
+
+/// One clip a genre: enough for every codec without taking minutes.
+const CODEC_CLIPS: &str = "00003";
+
+fn gtzan(test: &str) -> Option<PathBuf> {
+    let root = std::env::var_os("TAGGRAM_DATA").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"),
+        PathBuf::from,
+    );
+    let gtzan = root.join("gtzan");
+    if gtzan.is_dir() {
+        return Some(gtzan);
+    }
+    eprintln!("SKIPPED: {test}: there is no {} (set TAGGRAM_DATA)", gtzan.display());
+    None
+}
+
+fn listening(model: &Model) -> Listening<'_> {
+    Listening { model, excerpt: Excerpt::Full, decide: Decide::Mean }
+}
+
+#[test]
+fn the_card_is_reproduced_from_the_committed_weights() {
+    let Some(gtzan) = gtzan("the_card_is_reproduced_from_the_committed_weights") else { return };
+    let card = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/models/default/metrics.json");
+    let card: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(card).unwrap()).unwrap();
+    let model = taggram::model("default").unwrap();
+    let dataset = Dataset::open(&gtzan.join("mel")).unwrap();
+    let protocols = ["fault-filtered", "strict"];
+    let found = evaluate(&dataset, &listening(&model), &protocols, &|| ()).unwrap();
+    for (evaluation, said) in found.iter().zip(card["protocols"].as_array().unwrap()) {
+        let metrics = &evaluation.metrics;
+        assert_eq!(said["protocol"], evaluation.protocol.as_str());
+        assert_eq!(said["metrics"]["songs"], metrics.songs);
+        let said = |name: &str| said["metrics"][name].as_f64().unwrap();
+        // Another processor may round a song on the fence the other way.
+        assert!((metrics.accuracy - said("accuracy")).abs() < 0.008, "{}", metrics.accuracy);
+        assert!((metrics.log_loss - said("log_loss")).abs() < 0.01, "{}", metrics.log_loss);
+    }
+    assert!(found[0].metrics.accuracy >= 0.70, "{}", found[0].metrics.accuracy);
+    assert!(found[0].metrics.expected_calibration_error <= 0.06);
+}
+
+#[test]
+fn audio_and_mel_rows_of_the_100_clips_agree() {
+    let Some(gtzan) = gtzan("audio_and_mel_rows_of_the_100_clips_agree") else { return };
+    let model = taggram::model("default").unwrap();
+    let listening = listening(&model);
+    let rows = Dataset::open(&gtzan.join("mel")).unwrap();
+    let audio = Dataset::open(&gtzan.join("audio")).unwrap();
+    assert_eq!(audio.tracks.len(), 100);
+    let mut differ = Vec::new();
+    for track in &audio.tracks {
+        let id = id_of(track);
+        let row = &rows.tracks[rows.index_of(&id).unwrap()];
+        let from_row = listening.predict(&rows, row).unwrap();
+        let from_audio = listening.predict(&audio, track).unwrap();
+        if argmax(&from_row) != argmax(&from_audio) {
+            differ.push(id);
+        }
+    }
+    assert!(differ.len() <= 5, "{} of 100 differ: {differ:?}", differ.len());
+}
+
+/// `blues.00003` of a track, whatever its dataset calls it.
+fn id_of(track: &Track) -> String {
+    let TrackSource::Audio(path) = &track.source else { panic!("{} is no audio", track.id) };
+    path.file_stem().unwrap().to_string_lossy().into_owned()
+}
+
+#[test]
+fn codec_rate_and_channels_do_not_change_the_answer() {
+    let test = "codec_rate_and_channels_do_not_change_the_answer";
+    let Some(gtzan) = gtzan(test) else { return };
+    if Command::new("ffmpeg").arg("-version").output().is_err() {
+        eprintln!("SKIPPED: {test}: there is no ffmpeg to encode with");
+        return;
+    }
+    let model = taggram::model("default").unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let hear = |path: &Path| {
+        let heard = taggram::listen(&model, Source::Path(path.into()), &Listen::default());
+        heard.unwrap_or_else(|e| panic!("{}: {e}", path.display())).verdict
+    };
+    let mut faults = Vec::new();
+    for genre in model.labels() {
+        let clip = gtzan.join(format!("audio/{genre}/{genre}.{CODEC_CLIPS}.flac"));
+        let plain = hear(&clip);
+        for (ending, codec) in [
+            ("wav", &["-c:a", "pcm_s16le"][..]),
+            ("flac", &["-c:a", "flac"]),
+            ("mp3", &["-c:a", "libmp3lame", "-b:a", "128k"]),
+            ("ogg", &["-c:a", "libvorbis", "-q:a", "4"]),
+            ("opus", &["-c:a", "libopus", "-b:a", "128k"]),
+        ] {
+            for rate in [22_050, 44_100, 48_000] {
+                // Opus has no 22,050 or 44,100 Hz.
+                if ending == "opus" && rate != 48_000 {
+                    continue;
+                }
+                for channels in [1, 2] {
+                    let path = dir.path().join(format!("{genre}-{rate}-{channels}.{ending}"));
+                    let status = Command::new("ffmpeg")
+                        .args(["-nostdin", "-v", "error", "-y", "-i"])
+                        .arg(&clip)
+                        .args(["-ar", &rate.to_string(), "-ac", &channels.to_string()])
+                        .args(codec)
+                        .arg(&path)
+                        .status()
+                        .unwrap();
+                    assert!(status.success(), "ffmpeg could not write {}", path.display());
+                    let verdict = hear(&path);
+                    let far = plain.scores.iter().zip(&verdict.scores);
+                    let far = far.map(|(a, b)| (a.1 - b.1).abs()).fold(0.0, f32::max);
+                    if verdict.genre != plain.genre || far > 0.05 {
+                        faults.push(format!(
+                            "{}: {} ({far:.3} off), not {} ({:.2})",
+                            path.file_name().unwrap().to_string_lossy(),
+                            verdict.genre,
+                            plain.genre,
+                            plain.confidence
+                        ));
+                    }
+                    std::fs::remove_file(&path).unwrap();
+                }
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{} differ:\n{}", faults.len(), faults.join("\n"));
+}
