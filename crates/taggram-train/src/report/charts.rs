@@ -16,12 +16,7 @@ pub(super) fn picture(error: &PlotError) -> TrainError {
 
 pub(super) fn confusion(e: &Evaluation, theme: Theme) -> Result<Chart> {
     let counts = e.metrics.confusion.counts.concat();
-    Ok(confusion_matrix_with(
-        &e.genres,
-        &counts,
-        &format!("Which genre was taken for which · {}", e.protocol),
-        theme,
-    )?)
+    Ok(confusion_matrix_with(&e.genres, &counts, &format!("Confusion · {}", e.protocol), theme)?)
 }
 
 pub(super) fn genres(e: &Evaluation, theme: Theme) -> Result<Chart> {

@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use super::{html, read};
 use crate::dataset::error::{ErrorKind, Result, TrainError, io};
-use crate::dataset::extract::write_whole;
 use crate::evaluate::Evaluation;
+use crate::files::write_whole;
 use crate::metrics::{Interval, McNemar, mcnemar};
 
 /// Reports side by side, protocol by protocol.
@@ -155,7 +155,7 @@ fn pair(first: (&str, &Evaluation), second: (&str, &Evaluation)) -> Option<PairT
 
 /// A probability as it is printed.
 pub(super) fn p_text(p: f64) -> String {
-    if p < 1e-4 { "< 0.0001".into() } else { format!("{p:.4}") }
+    if p < 1e-4 { "< 0.0001".into() } else { format!("= {p:.4}") }
 }
 
 impl Comparison {
@@ -189,7 +189,7 @@ impl Comparison {
                 let verdict = if t.test.p_value < 0.05 { "differ" } else { "may be equally good" };
                 let _ = writeln!(
                     text,
-                    "  {} and {}: on {} songs only the first is right {} times, only the second {} times, p = {} (McNemar, exact): they {verdict}",
+                    "  {} and {}: on {} songs only the first is right {} times, only the second {} times, p {} (McNemar, exact): they {verdict}",
                     t.first,
                     t.second,
                     t.test.songs,

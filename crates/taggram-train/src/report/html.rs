@@ -260,7 +260,7 @@ pub(super) fn comparison(c: &Comparison) -> Result<String> {
                     t.test.songs,
                     t.test.only_first,
                     t.test.only_second,
-                    super::compare::p_text(t.test.p_value)
+                    super::compare::p_text(t.test.p_value).trim_start_matches("= ")
                 );
             }
             body += "</table>\n";

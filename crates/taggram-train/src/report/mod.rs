@@ -16,8 +16,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::error::{ErrorKind, Result, TrainError, fault, io, malformed};
-use crate::dataset::extract::write_whole;
 use crate::evaluate::{Evaluation, Failure, SongPrediction};
+use crate::files::write_whole;
 use crate::metrics::Metrics;
 
 pub use compare::{Comparison, ComparisonRow, PairTest, ProtocolComparison, compare};
