@@ -51,6 +51,10 @@ pub struct DataRecipe {
     /// Teachers of the train songs: name → file, relative to the dataset's folder.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub teachers: BTreeMap<String, String>,
+    /// Teachers whose values together become one more, named `genres`: the genre probabilities of
+    /// a logistic regression on them that never saw the song's artist (5 folds of the train songs).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub genres_from: Vec<String>,
 }
 
 /// The `[fit]` table.
@@ -156,6 +160,12 @@ impl Recipe {
                 let message =
                     format!("there is no [loss.teachers.{name}] that says how to learn from it");
                 return Err(TrainError::malformed(format!("[data.teachers] {name}"), message));
+            }
+        }
+        for name in &self.data.genres_from {
+            if !self.data.teachers.contains_key(name) {
+                let message = format!("there is no teacher `{name}` in [data.teachers]");
+                return Err(TrainError::malformed("[data] genres_from", message));
             }
         }
         let decibels = matches!(

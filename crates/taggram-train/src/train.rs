@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use taggram_model::artifact::FORMAT;
 use taggram_model::{Answer, Artifact, Body, Calibration, Description, Engine, Weights};
 
-use crate::dataset::{Dataset, Split, Teacher};
+use crate::classifiers::{self, ClassifierKind, ClassifierRecipe, Rows, Scaling};
+use crate::dataset::{Dataset, Group, SoftTargets, Split, Teacher};
 use crate::error::{ErrorKind, TrainError};
 use crate::fit::{Clip, Data, Progress, RunOptions, Trained, fit, teacher_sizes};
 use crate::loss::TeacherLoss;
@@ -14,6 +15,13 @@ use crate::recipe::Recipe;
 
 /// Seed of the bootstrap in figures about the validation songs.
 const BOOTSTRAP_SEED: u64 = 0;
+
+/// Name of the teacher that [`crate::recipe::DataRecipe::genres_from`] makes.
+const GENRES: &str = "genres";
+/// Folds, and weight of the data against the penalty, of its logistic regression: by
+/// artist-grouped cross-validation over the train songs (log loss 0.57 at 0.1, 0.63 at 0.03).
+const GENRES_FOLDS: usize = 5;
+const GENRES_C: f64 = 0.1;
 
 /// A finished training.
 pub struct Made {
@@ -47,7 +55,11 @@ pub fn train(
         split.valid.len(),
         split.test.len()
     ));
-    let targets = teachers(recipe, dataset, &split)?;
+    let mut targets = teachers(recipe, dataset, &split)?;
+    if !recipe.data.genres_from.is_empty() {
+        notice("asking a logistic regression on the teachers for genres, out of fold");
+        targets.push((GENRES.to_string(), out_of_fold(recipe, dataset, &split, &targets)?));
+    }
     let data = Data {
         train: clips(recipe, dataset, &split.train, &targets)?,
         valid: clips(recipe, dataset, &split.valid, &[])?,
@@ -94,7 +106,7 @@ pub fn train(
 }
 
 /// Soft targets by the name of their teacher.
-type Named = (String, crate::dataset::SoftTargets);
+type Named = (String, SoftTargets);
 
 /// What the recipe's teachers say of the train songs.
 fn teachers(recipe: &Recipe, dataset: &Dataset, split: &Split) -> Result<Vec<Named>, TrainError> {
@@ -115,6 +127,53 @@ fn teachers(recipe: &Recipe, dataset: &Dataset, split: &Split) -> Result<Vec<Nam
         targets.push((name.clone(), soft));
     }
     Ok(targets)
+}
+
+/// What a logistic regression on teachers' values says of the genre of each train song, having learnt
+/// from the other folds only: neither the song nor its artist is among what it was fitted on.
+fn out_of_fold(
+    recipe: &Recipe,
+    dataset: &Dataset,
+    split: &Split,
+    targets: &[Named],
+) -> Result<SoftTargets, TrainError> {
+    let asked: Vec<&SoftTargets> = recipe
+        .data
+        .genres_from
+        .iter()
+        .filter_map(|name| targets.iter().find(|(n, _)| n == name).map(|(_, soft)| soft))
+        .collect();
+    let row = |track: usize| -> Option<Vec<f32>> {
+        let song = &dataset.tracks[track].song;
+        asked.iter().try_fold(Vec::new(), |mut row, soft| {
+            row.extend_from_slice(soft.get(song)?);
+            Some(row)
+        })
+    };
+    let known: Vec<usize> = split.train.iter().copied().filter(|&t| row(t).is_some()).collect();
+    let rows = |tracks: &[usize]| {
+        let data: Vec<f32> = tracks.iter().filter_map(|&t| row(t)).flatten().collect();
+        let labels: Vec<usize> = tracks.iter().map(|&t| dataset.tracks[t].genre).collect();
+        let columns = data.len() / labels.len().max(1);
+        Rows { data, columns, labels, groups: Vec::new() }
+    };
+    let regression = ClassifierRecipe {
+        scaling: Scaling::Standard,
+        pca: None,
+        whiten: true,
+        classifier: ClassifierKind::Logistic { c: GENRES_C },
+    };
+    let mut said = Vec::new();
+    for fold in dataset.k_fold_of(&known, GENRES_FOLDS, Group::Artist, recipe.fit.seed)? {
+        let pipeline = classifiers::train(&regression, &rows(&fold.train), &dataset.genres, 0)?;
+        let held_out = rows(&fold.test);
+        let answers = pipeline
+            .predict_rows(&held_out.data)
+            .map_err(|e| TrainError::malformed("genres_from", e.to_string()))?;
+        let answers = answers.chunks_exact(dataset.genres.len()).map(<[f32]>::to_vec);
+        said.extend(fold.test.iter().map(|&t| dataset.tracks[t].song.clone()).zip(answers));
+    }
+    Ok(SoftTargets::from_rows(said))
 }
 
 /// The feature maps of songs, with what the teachers say of them.

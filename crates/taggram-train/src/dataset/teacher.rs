@@ -27,6 +27,11 @@ pub struct SoftTargets {
 }
 
 impl SoftTargets {
+    /// Targets by song.
+    pub(crate) fn from_rows(rows: impl IntoIterator<Item = (String, Vec<f32>)>) -> Self {
+        Self { targets: rows.into_iter().collect() }
+    }
+
     /// The target of a track, `[value]`; none for a song that the teacher does not know or
     /// that is not in the train side.
     pub fn get(&self, id: &str) -> Option<&[f32]> {
