@@ -173,7 +173,7 @@ fn out_of_fold(
         let answers = answers.chunks_exact(dataset.genres.len()).map(<[f32]>::to_vec);
         said.extend(fold.test.iter().map(|&t| dataset.tracks[t].song.clone()).zip(answers));
     }
-    Ok(SoftTargets::from_rows(said))
+    Ok(SoftTargets::from_rows(dataset.genres.len(), said))
 }
 
 /// The feature maps of songs, with what the teachers say of them.

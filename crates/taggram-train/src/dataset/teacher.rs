@@ -27,9 +27,13 @@ pub struct SoftTargets {
 }
 
 impl SoftTargets {
-    /// Targets by song.
-    pub(crate) fn from_rows(rows: impl IntoIterator<Item = (String, Vec<f32>)>) -> Self {
-        Self { targets: rows.into_iter().collect() }
+    /// Targets of `width` values by song, as they are.
+    pub(crate) fn from_rows(
+        width: usize,
+        rows: impl IntoIterator<Item = (String, Vec<f32>)>,
+    ) -> Self {
+        let targets = rows.into_iter().collect();
+        Self { width, mean: vec![0.0; width], deviation: vec![1.0; width], targets }
     }
 
     /// The target of a track, `[value]`; none for a song that the teacher does not know or
