@@ -48,7 +48,8 @@ m = [SVC(C=1.0, gamma="scale", tol=1e-6).fit(z, y == k) for k in range(classes)]
 out["svm_rbf"] = np.stack([s.decision_function(zt) for s in m], axis=1).tolist()
 
 # Trees by histogram, as ours. A table large enough that no two questions are equally good,
-# values that each has a bin of its own. Made by the same formula in the Rust test.
+# with so few distinct values that each has a bin of its own. Made by the same formula
+# in the Rust test.
 state, numbers = 1, []
 for _ in range(3300 * 5):
     state = (state * 1664525 + 1013904223) % 2**32

@@ -177,8 +177,9 @@ impl Grower<'_> {
         let mut best: Option<Split> = None;
         for (&column, bins) in self.columns.iter().zip(open.histogram.chunks_exact(256)) {
             let mut left = [0.0; 2];
-            for border in 0..self.binned.borders[column].len() {
-                left = [left[0] + bins[border][0], left[1] + bins[border][1]];
+            let borders = self.binned.borders[column].len();
+            for (border, bin) in bins.iter().enumerate().take(borders) {
+                left = [left[0] + bin[0], left[1] + bin[1]];
                 let right = [open.sums[0] - left[0], open.sums[1] - left[1]];
                 // Rounding may leave a trace of derivatives in an empty side.
                 let least = self.options.min_child_weight.max(1e-12);

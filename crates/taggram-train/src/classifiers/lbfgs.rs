@@ -42,7 +42,7 @@ pub(super) fn minimise(
                 *n = x + step * d;
             }
             let next_value = f(&next, &mut next_gradient);
-            if !(next_value <= value + 1e-4 * step * slope) {
+            if next_value.is_nan() || next_value > value + 1e-4 * step * slope {
                 high = step;
             } else if dot(&next_gradient, &direction) < 0.9 * slope {
                 low = step;
