@@ -143,11 +143,7 @@ fn needs(artifact: &Artifact, base: &str, error: &Error) -> Error {
     }
     Error::new(
         ErrorKind::NoModel,
-        format!(
-            "{name} needs the weights of {base}, which are not installed. Two commands fix it:\n  \
-             pip download --no-deps musicnn==0.1.0\n  \
-             taggram model import musicnn-0.1.0-py3-none-any.whl"
-        ),
+        format!("{name} needs the weights of {base}, which are not installed. {}", registry::IMPORT),
     )
 }
 

@@ -19,6 +19,14 @@ const MUSICNN_HEAD: &[u8] = include_bytes!("../models/musicnn.safetensors");
 /// Name of that head: it works once musicnn's weights are imported.
 const MUSICNN_NAME: &str = "musicnn";
 
+/// What brings in the weights of musicnn.
+pub(crate) const IMPORT: &str = "Two commands fix it:\n  \
+     pip download --no-deps musicnn==0.1.0\n  \
+     taggram model import musicnn-0.1.0-py3-none-any.whl";
+
+/// Names of the models that the wheel of musicnn holds.
+const IMPORTED: [&str; 4] = ["msd-musicnn", "mtt-musicnn", "msd-vgg", "mtt-vgg"];
+
 /// Loads a model: `default`, `musicnn`, a name in the model folder, or the path of a `.safetensors` file.
 ///
 /// # Errors
@@ -80,6 +88,10 @@ fn find(name: &str) -> Result<PathBuf, Error> {
     let installed_path = model_folder().map(|f| f.join(format!("{name}.safetensors")));
     match installed_path {
         Some(path) if is_plain && path.is_file() => Ok(path),
+        _ if IMPORTED.contains(&name) => Err(Error::new(
+            ErrorKind::NoModel,
+            format!("the weights of {name} are not installed. {IMPORT}"),
+        )),
         _ => Err(Error::new(
             ErrorKind::NoModel,
             format!(
