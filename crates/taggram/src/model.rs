@@ -143,7 +143,10 @@ fn needs(artifact: &Artifact, base: &str, error: &Error) -> Error {
     }
     Error::new(
         ErrorKind::NoModel,
-        format!("{name} needs the weights of {base}, which are not installed. {}", registry::IMPORT),
+        format!(
+            "{name} needs the weights of {base}, which are not installed. {}",
+            registry::IMPORT
+        ),
     )
 }
 
