@@ -21,8 +21,22 @@ pub enum Command {
     Show(Show),
     /// Train a model from a recipe
     Train(Train),
+    /// Tell the tags of files and how they unfold, or what any layer of the network holds
+    Tags(crate::commands::tags::Tags),
+    /// List, install and remove models
+    Model(crate::commands::model::Model),
     /// Measure a model on a dataset under an honest protocol
     Evaluate(Evaluate),
+    /// Put evaluation reports side by side
+    Compare(crate::commands::compare::Compare),
+    /// Describe audio by numbers: a table of features
+    Features(crate::commands::features::Features),
+    /// Find the songs nearest to one
+    Similar(crate::commands::similar::Similar),
+    /// Check a dataset, or compute its feature maps
+    Dataset(crate::commands::dataset::DatasetArguments),
+    /// Turn audio into WAV or FLAC, sample by sample
+    Convert(crate::commands::convert::Convert),
 }
 
 /// Which model listens, and to what.
@@ -98,7 +112,8 @@ pub struct Train {
 
 #[derive(Debug, Args)]
 pub struct Evaluate {
-    /// Model: a name or a .safetensors file
+    /// Model: a name or a .safetensors file; or the recipe (.toml) of a classifier of a table, which is learnt first
+    #[arg(value_name = "MODEL|RECIPE")]
     pub model: String,
     /// Dataset: a folder of genre folders, a table of paths and labels, or a feature cache
     #[arg(long, value_name = "DATASET")]
@@ -108,6 +123,8 @@ pub struct Evaluate {
     /// Split whose test songs are scored: fault-filtered, strict, random-song, all
     #[arg(long, value_name = "NAME", default_value = "fault-filtered")]
     pub split: String,
+    #[command(flatten)]
+    pub learning: crate::commands::evaluate_recipe::Learning,
     /// Folder for the report
     #[arg(long, value_name = "REPORT")]
     pub out: PathBuf,
@@ -143,7 +160,7 @@ impl From<DecideBy> for Decide {
 }
 
 /// `full` or `middle:SECONDS`.
-fn excerpt(text: &str) -> Result<Excerpt, String> {
+pub fn excerpt(text: &str) -> Result<Excerpt, String> {
     if text == "full" {
         return Ok(Excerpt::Full);
     }

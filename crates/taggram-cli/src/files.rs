@@ -47,6 +47,11 @@ pub fn find(paths: &[PathBuf]) -> Vec<Found> {
     found
 }
 
+/// Paths as a person typed them, in one line.
+pub fn display(paths: &[PathBuf]) -> String {
+    paths.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
 /// By its name, or by how its content begins.
 fn is_audio(path: &Path) -> bool {
     let named = path

@@ -4,6 +4,8 @@ mod args;
 mod commands;
 mod files;
 mod output;
+mod parquet;
+mod work;
 
 use std::process::ExitCode;
 

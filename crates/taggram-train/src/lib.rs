@@ -19,3 +19,4 @@ pub mod report;
 pub mod rng;
 pub mod schedule;
 pub mod train;
+pub mod train_classifier;

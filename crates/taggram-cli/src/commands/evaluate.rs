@@ -1,19 +1,39 @@
 //! `taggram evaluate`: a model and a dataset in, a report out.
 
 use std::io::IsTerminal;
+use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use taggram::Model;
 use taggram_train::dataset::Dataset;
-use taggram_train::evaluate::{Listening, evaluate};
+use taggram_train::evaluate::{Evaluation, Listening, SongClassifier, StoredRows, evaluate};
 use taggram_train::report::{self, ReportInfo};
 
 use crate::Outcome;
 use crate::args::Evaluate;
 
 pub fn run(arguments: &Evaluate) -> anyhow::Result<Outcome> {
-    let model = taggram::model(&arguments.model)?;
+    if arguments.model.ends_with(".toml") {
+        return super::evaluate_recipe::run(arguments);
+    }
+    if arguments.learning.cv.is_some() {
+        anyhow::bail!(
+            "cross-validation learns a classifier in each fold, so it takes a recipe (.toml), not the finished model `{}`",
+            arguments.model
+        );
+    }
     let mut dataset = Dataset::open(&arguments.data)?;
-    dataset.use_genres(model.labels())?;
+    let artifact = taggram::artifact(&arguments.model)?;
+    dataset.use_genres(&artifact.description.labels)?;
+    let decide = arguments.hearing.decide.into();
+    let model;
+    let classifier: Box<dyn SongClassifier> = match StoredRows::new(&artifact, &dataset, decide)? {
+        Some(stored) => Box::new(stored),
+        None => {
+            model = Model::from_artifact(artifact)?;
+            Box::new(Listening { model: &model, excerpt: arguments.hearing.excerpt, decide })
+        }
+    };
     let protocols = match arguments.split.as_str() {
         // The strict songs are among the others: one pass answers both.
         "fault-filtered" => vec!["fault-filtered", "strict"],
@@ -26,12 +46,7 @@ pub fn run(arguments: &Evaluate) -> anyhow::Result<Outcome> {
     } else {
         ProgressBar::hidden()
     };
-    let listening = Listening {
-        model: &model,
-        excerpt: arguments.hearing.excerpt,
-        decide: arguments.hearing.decide.into(),
-    };
-    let evaluations = evaluate(&dataset, &listening, &protocols, &|| bar.inc(1))?;
+    let evaluations = evaluate(&dataset, classifier.as_ref(), &protocols, &|| bar.inc(1))?;
     bar.finish_and_clear();
     let info = ReportInfo {
         command: format!(
@@ -45,8 +60,17 @@ pub fn run(arguments: &Evaluate) -> anyhow::Result<Outcome> {
         dataset: arguments.data.display().to_string(),
         notes: Vec::new(),
     };
-    report::write(&arguments.out, &info, &evaluations)?;
-    for evaluation in &evaluations {
+    finish(&arguments.out, &info, &evaluations)
+}
+
+/// Writes the report and says in a line for each protocol what is in it.
+pub fn finish(
+    out: &Path,
+    info: &ReportInfo,
+    evaluations: &[Evaluation],
+) -> anyhow::Result<Outcome> {
+    report::write(out, info, evaluations)?;
+    for evaluation in evaluations {
         let m = &evaluation.metrics;
         println!(
             "{:<15} {:.1} % of {} songs (95 % {:.1}–{:.1}) · top-3 {:.1} % · mAP {:.3} · ROC-AUC {:.3} · ECE {:.3} · log loss {:.3}",
@@ -65,7 +89,7 @@ pub fn run(arguments: &Evaluate) -> anyhow::Result<Outcome> {
             eprintln!("taggram: {}: {}", failure.id, failure.reason);
         }
     }
-    println!("{}", arguments.out.join("report.html").display());
+    println!("{}", out.join("report.html").display());
     let failed = evaluations.iter().any(|e| !e.failed.is_empty());
     Ok(if failed { Outcome::SomeFailed } else { Outcome::Done })
 }

@@ -1,8 +1,16 @@
 //! One file a command: each turns what was typed into calls of the library.
 
 mod classify;
+pub mod compare;
+pub mod convert;
+pub mod dataset;
 mod evaluate;
+pub mod evaluate_recipe;
+pub mod features;
+pub mod model;
 mod show;
+pub mod similar;
+pub mod tags;
 mod train;
 
 use crate::Outcome;
@@ -13,6 +21,13 @@ pub fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Classify(arguments) => classify::run(&arguments),
         Command::Show(arguments) => show::run(&arguments),
         Command::Train(arguments) => train::run(&arguments),
+        Command::Tags(arguments) => tags::run(&arguments),
+        Command::Model(arguments) => model::run(&arguments),
         Command::Evaluate(arguments) => evaluate::run(&arguments),
+        Command::Compare(arguments) => compare::run(&arguments),
+        Command::Features(arguments) => features::run(&arguments),
+        Command::Similar(arguments) => similar::run(&arguments),
+        Command::Dataset(arguments) => dataset::run(&arguments),
+        Command::Convert(arguments) => convert::run(&arguments),
     }
 }

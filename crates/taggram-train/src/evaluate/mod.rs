@@ -6,6 +6,8 @@
 mod cross;
 mod listening;
 mod segments;
+mod table;
+mod stored;
 
 use std::collections::BTreeMap;
 
@@ -19,6 +21,9 @@ use crate::metrics::{Metrics, argmax};
 pub use cross::{CrossValidation, cross_validate};
 pub use listening::Listening;
 pub use segments::{SegmentClassifier, evaluate_segments};
+pub use table::{TableClassifier, table_recipe};
+pub use stored::StoredRows;
+pub(crate) use stored::{STORED_LAYER, stored_rows};
 
 /// Seed of the bootstrap intervals: the same predictions give the same report.
 const BOOTSTRAP_SEED: u64 = 0;

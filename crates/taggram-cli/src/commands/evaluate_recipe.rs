@@ -1,0 +1,84 @@
+//! `taggram evaluate RECIPE.toml`: a classifier that is learnt and tested, in one split or in folds.
+
+use std::path::Path;
+
+use clap::{Args, ValueEnum};
+use taggram_train::dataset::{Dataset, Group};
+use taggram_train::evaluate::{TableClassifier, cross_validate, evaluate, table_recipe};
+use taggram_train::report::ReportInfo;
+
+use crate::Outcome;
+use crate::args::Evaluate;
+
+/// What only matters when a recipe is evaluated.
+#[derive(Args, Clone, Debug)]
+pub struct Learning {
+    /// With a recipe: cross-validate over all songs in K folds, instead of one split
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u16).range(2..=1000))]
+    pub cv: Option<u16>,
+    /// With --cv: whose songs must stay on one side
+    #[arg(long, value_enum, default_value_t = Together::Artist)]
+    pub group: Together,
+    /// With a recipe: seed of the folds and of the training
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+}
+
+/// What stays on one side of a fold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Together {
+    /// The songs of an artist
+    Artist,
+    /// The segments of a song
+    Song,
+}
+
+pub fn run(arguments: &Evaluate) -> anyhow::Result<Outcome> {
+    let path = Path::new(&arguments.model);
+    let recipe = table_recipe(path)?;
+    let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let dataset = Dataset::open(&arguments.data)?;
+    let Learning { cv, group, seed } = arguments.learning;
+    let mut info = ReportInfo {
+        command: format!(
+            "taggram evaluate {} --data {} {} --seed {seed} --out {}",
+            arguments.model,
+            arguments.data.display(),
+            cv.map_or_else(
+                || format!("--split {}", arguments.split),
+                |k| format!("--cv {k} --group {}", if group == Together::Artist { "artist" } else { "song" })
+            ),
+            arguments.out.display()
+        ),
+        model_hash: "none: learnt from the recipe for this report".into(),
+        dataset: arguments.data.display().to_string(),
+        notes: vec!["Each classifier learnt from the train side alone; nothing was chosen by the test side.".into()],
+    };
+    if let Some(k) = cv {
+        let group = if group == Together::Artist { Group::Artist } else { Group::Song };
+        let all: Vec<usize> = (0..dataset.len()).collect();
+        let crossed = cross_validate(&dataset, &all, usize::from(k), group, seed, |_, split| {
+            Ok(Box::new(TableClassifier::fit(&name, &recipe, &dataset, &split.train, seed)?))
+        })?;
+        let (mean, deviation) = crossed.accuracy();
+        let note = format!(
+            "Accuracy of the {k} folds: mean {:.1} %, standard deviation {:.1} points.",
+            100.0 * mean,
+            100.0 * deviation
+        );
+        eprintln!("{note}");
+        info.notes.push(note);
+        return super::evaluate::finish(&arguments.out, &info, &[crossed.pooled]);
+    }
+    let protocols = match arguments.split.as_str() {
+        "fault-filtered" => vec!["fault-filtered", "strict"],
+        other => vec![other],
+    };
+    let split = dataset.split(protocols[0])?;
+    if split.train.is_empty() {
+        anyhow::bail!("the split `{}` has no train side to learn from", arguments.split);
+    }
+    let classifier = TableClassifier::fit(&name, &recipe, &dataset, &split.train, seed)?;
+    let evaluations = evaluate(&dataset, &classifier, &protocols, &|| ())?;
+    super::evaluate::finish(&arguments.out, &info, &evaluations)
+}
