@@ -97,13 +97,18 @@ fn from_folders_of_audio_to_a_model_that_knows_them() {
         report.as_os_str(),
     ]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-    assert!(stdout(&output).contains("100.0 %"), "hum and hiss are told apart: {}", stdout(&output));
+    assert!(
+        stdout(&output).contains("100.0 %"),
+        "hum and hiss are told apart: {}",
+        stdout(&output)
+    );
     for file in ["report.html", "metrics.json", "predictions.csv", "confusion.png"] {
         assert!(report.join(file).is_file(), "{file} is missing");
     }
 
     let song = data.join("hiss").join("0.wav");
-    let output = taggram(["classify".as_ref(), song.as_os_str(), "--model".as_ref(), model.as_os_str()]);
+    let output =
+        taggram(["classify".as_ref(), song.as_os_str(), "--model".as_ref(), model.as_os_str()]);
     assert!(stdout(&output).contains("hiss"), "{}", stdout(&output));
 }
 

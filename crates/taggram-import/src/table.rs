@@ -14,11 +14,14 @@ const MAX_ENTRIES: usize = 100_000;
 /// Longest key. Names of TensorFlow variables have some dozens of characters.
 const MAX_KEY: usize = 4096;
 
+/// Keys with their values, in the order of the table.
+pub type Entries<'a> = Vec<(Vec<u8>, &'a [u8])>;
+
 /// All `(key, value)` pairs of a table in the order of the keys.
 ///
 /// # Errors
 /// A sentence about what is damaged, or that a block is compressed.
-pub fn entries(table: &[u8]) -> Result<Vec<(Vec<u8>, &[u8])>, String> {
+pub fn entries(table: &[u8]) -> Result<Entries<'_>, String> {
     let footer_at = table.len().checked_sub(FOOTER).ok_or_else(|| {
         format!("has {} bytes; an index has at least the {FOOTER} of its footer", table.len())
     })?;
@@ -83,7 +86,7 @@ fn block(blocks: &[u8], (offset, len): (usize, usize)) -> Result<&[u8], String> 
     }
 }
 
-fn block_entries(block: &[u8]) -> Result<Vec<(Vec<u8>, &[u8])>, String> {
+fn block_entries(block: &[u8]) -> Result<Entries<'_>, String> {
     let damaged = || "a block is damaged".to_string();
     let (rest, restarts) = block.split_last_chunk::<4>().ok_or_else(damaged)?;
     let restarts = usize::try_from(u32::from_le_bytes(*restarts)).map_err(|_| damaged())?;
