@@ -75,7 +75,7 @@ impl<W: Write> Printer<W> {
 }
 
 /// A cell of a CSV table (RFC 4180): quoted where it must be.
-fn cell(text: &str) -> String {
+pub fn cell(text: &str) -> String {
     if text.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", text.replace('"', "\"\""))
     } else {
