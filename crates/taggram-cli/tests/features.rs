@@ -11,10 +11,10 @@ use common::{song, stderr, stdout, taggram, wav_f32, wav_i16};
 
 const RATE: u32 = 22_050;
 
-/// Arguments separated by blanks; `@` stands for the folder.
+/// Arguments separated by blanks; `@/` is in the folder.
 fn run(folder: &Path, line: &str) -> Output {
-    let folder = folder.to_str().expect("a temporary folder has a plain name");
-    taggram(line.split(' ').map(|word| word.replace('@', folder)))
+    let folder = format!("{}/", folder.display());
+    taggram(line.split(' ').map(|word| word.replace("@/", &folder)))
 }
 
 fn code(output: &Output) -> i32 {
@@ -296,6 +296,13 @@ fn a_bad_table_is_refused_in_a_sentence() {
         }
         assert!(!dir.path().join("out").exists());
     }
+    write(dir.path(), "t.csv", good.replace("rock", "samba").into_bytes());
+    let output = run(dir.path(), "evaluate default --data @/t.csv --split all --out @/out");
+    assert_eq!(code(&output), 2);
+    for what in ["unknown genre `samba`", "row 3", "blues, classical"] {
+        assert!(stderr(&output).contains(what), "{what}: {}", stderr(&output));
+    }
+    assert!(!dir.path().join("out").exists());
 }
 
 #[test]
