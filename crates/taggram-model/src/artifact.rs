@@ -345,19 +345,21 @@ mod tests {
             licence: "CC0-1.0".into(),
             labels: vec!["blues".into(), "rock".into()],
             answer: Answer::Genres,
-            body: Body::Network { front_end: FrontEnd {
-                sample_rate: 22_050,
-                resampling: Resampling::SoxrHq,
-                n_fft: 512,
-                hop: 256,
-                map: Map::Mel { bands: 16, scale: Scale::Decibel },
+            body: Body::Network {
+                front_end: FrontEnd {
+                    sample_rate: 22_050,
+                    resampling: Resampling::SoxrHq,
+                    n_fft: 512,
+                    hop: 256,
+                    map: Map::Mel { bands: 16, scale: Scale::Decibel },
+                },
+                windows: Windows {
+                    frames: 8,
+                    hop: 4,
+                    normalise: Normalise::PatchZScore { top_db: 80.0 },
+                },
+                network,
             },
-            windows: Windows {
-                frames: 8,
-                hop: 4,
-                normalise: Normalise::PatchZScore { top_db: 80.0 },
-            },
-            network },
             calibration: Calibration { temperature: 0.8 },
             recipe: "seed = 1".into(),
             metrics: BTreeMap::from([("accuracy".into(), 0.5)]),

@@ -14,7 +14,9 @@ pub mod taggram;
 pub mod tensor;
 pub mod verdict;
 
-pub use artifact::{Answer, Artifact, ArtifactError, ArtifactErrorKind, Body, Description, Over, Storage};
+pub use artifact::{
+    Answer, Artifact, ArtifactError, ArtifactErrorKind, Body, Description, Over, Storage,
+};
 pub use builder::NetworkBuilder;
 pub use engine::Engine;
 pub use network::{Activation, Input, Network, Node, Op, PoolKind};

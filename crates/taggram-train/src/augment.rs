@@ -22,6 +22,11 @@ pub struct Augment {
     pub floor_db: f32,
     /// See `floor_db`, dB.
     pub floor_spread_db: f32,
+    /// In every second patch, up to this many of the highest bands are weakened, as codecs and
+    /// resamplers do.
+    pub low_pass_bands: usize,
+    /// By up to this, dB.
+    pub low_pass_db: f32,
     /// Number of stretches of time replaced by the patch's mean (SpecAugment, Park et al. 2019).
     pub time_masks: usize,
     /// Longest such stretch, frames.
@@ -74,6 +79,7 @@ impl Augment {
             self.floor_spread_db,
             self.noise,
             self.mix_alpha,
+            self.low_pass_db,
         ];
         if amounts.iter().all(|v| *v >= 0.0 && v.is_finite()) && self.range_scale < 1.0 {
             return Ok(());
@@ -86,7 +92,11 @@ impl Augment {
 
     /// Whether any change needs decibels.
     pub fn needs_decibels(&self) -> bool {
-        self.gain_db > 0.0 || self.tilt_db > 0.0 || self.range_scale > 0.0 || self.floor_db > 0.0
+        self.gain_db > 0.0
+            || self.tilt_db > 0.0
+            || self.range_scale > 0.0
+            || self.floor_db > 0.0
+            || self.low_pass_db > 0.0
     }
 
     /// Changes a patch in decibels, before normalisation.
@@ -108,7 +118,20 @@ impl Augment {
                 }
             }
         }
+        self.low_pass(patch, size, rng);
         self.mask(patch, size, rng);
+    }
+
+    /// Weakens the highest bands.
+    fn low_pass(&self, patch: &mut [f32], size: PatchSize, rng: &mut Rng) {
+        if self.low_pass_bands == 0 || self.low_pass_db == 0.0 || rng.below(2) == 0 {
+            return;
+        }
+        let cut = size.bands - rng.below(self.low_pass_bands.min(size.bands) + 1);
+        let less = rng.range(0.0, self.low_pass_db);
+        for frame in patch.chunks_exact_mut(size.bands) {
+            frame[cut..].iter_mut().for_each(|v| *v -= less);
+        }
     }
 
     /// Replaces stretches of time and ranges of bands by the mean.
@@ -194,6 +217,18 @@ mod tests {
             augment.apply(&mut values, SIZE, &mut Rng::at(&[3]));
             values
         };
+        let passed = (1..40)
+            .map(|seed| {
+                let mut values = patch();
+                let augment = Augment { low_pass_bands: 2, low_pass_db: 9.0, ..Augment::default() };
+                augment.apply(&mut values, SIZE, &mut Rng::at(&[seed]));
+                values
+            })
+            .find(|values| *values != patch())
+            .expect("every second patch is weakened");
+        for (i, (a, b)) in passed.iter().zip(patch()).enumerate() {
+            assert!(i % 5 >= 3 || *a == b, "only the two highest bands: {i}");
+        }
         let gain = changed(Augment { gain_db: 6.0, ..Augment::default() });
         let moved = gain[0] - patch()[0];
         assert!(moved != 0.0 && moved.abs() <= 6.0);

@@ -47,7 +47,8 @@ pub fn train(
     progress: &mut (dyn Progress + Send),
     notice: &mut dyn FnMut(&str),
 ) -> Result<Made, TrainError> {
-    let split_name = if recipe.data.split.is_empty() { "fault-filtered" } else { &recipe.data.split };
+    let split_name =
+        if recipe.data.split.is_empty() { "fault-filtered" } else { &recipe.data.split };
     let split = dataset.split(split_name)?;
     notice(&format!(
         "{} train and {} validation songs of {split_name}; {} test songs stay unread",
@@ -242,10 +243,16 @@ fn probabilities(
             for row in logits.data.chunks_exact(classes) {
                 let mut row = row.to_vec();
                 crate::grad::softmax(&mut row);
-                mean.iter_mut().zip(row).for_each(|(m, p)| *m += f64::from(p) / patches.count as f64);
+                mean.iter_mut()
+                    .zip(row)
+                    .for_each(|(m, p)| *m += f64::from(p) / patches.count as f64);
             }
             if mean.iter().any(|p| !p.is_finite()) {
-                return Err(TrainError::new(place(), ErrorKind::Bug, "its probabilities are not numbers"));
+                return Err(TrainError::new(
+                    place(),
+                    ErrorKind::Bug,
+                    "its probabilities are not numbers",
+                ));
             }
             Ok(mean)
         })

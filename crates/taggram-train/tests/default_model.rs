@@ -8,9 +8,6 @@ use taggram_train::dataset::{Dataset, Track, TrackSource};
 use taggram_train::evaluate::{Listening, SongClassifier, evaluate};
 use taggram_train::metrics::argmax;
 
-/// One clip a genre: enough for every codec without taking minutes.
-const CODEC_CLIPS: &str = "00003";
-
 fn gtzan(test: &str) -> Option<PathBuf> {
     let root = std::env::var_os("TAGGRAM_DATA").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"),
@@ -92,7 +89,9 @@ fn codec_rate_and_channels_do_not_change_the_answer() {
     };
     let mut faults = Vec::new();
     for genre in model.labels() {
-        let clip = gtzan.join(format!("audio/{genre}/{genre}.{CODEC_CLIPS}.flac"));
+        // One clip a genre is enough for every codec without taking minutes.
+        let folder = std::fs::read_dir(gtzan.join("audio").join(genre)).unwrap();
+        let clip = folder.map(|entry| entry.unwrap().path()).min().unwrap();
         let plain = hear(&clip);
         for (ending, codec) in [
             ("wav", &["-c:a", "pcm_s16le"][..]),

@@ -25,7 +25,9 @@ pub use listen::{Heard, Listen, listen};
 pub use listener::{Ending, Listener};
 pub use model::Model;
 pub use record::Record;
-pub use registry::{DEFAULT_MODEL, DEFAULT_NAME, artifact, fingerprint, installed, model, model_folder};
+pub use registry::{
+    DEFAULT_MODEL, DEFAULT_NAME, artifact, fingerprint, installed, model, model_folder,
+};
 
 pub use taggram_audio::{Excerpt, Limits, Source};
 pub use taggram_features::FeatureMap;

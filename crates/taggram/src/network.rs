@@ -1,6 +1,8 @@
 //! A network with its front-end: samples in, a row of values a patch out.
 
-use taggram_features::{FeatureFrames, FeatureMap, FrontEnd, MapStream, PatchStream, Patches, Windows};
+use taggram_features::{
+    FeatureFrames, FeatureMap, FrontEnd, MapStream, PatchStream, Patches, Windows,
+};
 use taggram_model::musicnn::MusicnnRunner;
 use taggram_model::{Artifact, Body, Engine, Network};
 

@@ -31,7 +31,8 @@ impl SongClassifier for Listening<'_> {
         };
         let verdict = match &track.source {
             TrackSource::Audio(path) => {
-                let how = Listen { excerpt: self.excerpt, decide: self.decide, ..Listen::default() };
+                let how =
+                    Listen { excerpt: self.excerpt, decide: self.decide, ..Listen::default() };
                 taggram::listen(self.model, Source::Path(path.clone()), &how).map_err(fail)?.verdict
             }
             source => {

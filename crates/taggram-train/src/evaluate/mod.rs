@@ -6,8 +6,8 @@
 mod cross;
 mod listening;
 mod segments;
-mod table;
 mod stored;
+mod table;
 
 use std::collections::BTreeMap;
 
@@ -21,9 +21,9 @@ use crate::metrics::{Metrics, argmax};
 pub use cross::{CrossValidation, cross_validate};
 pub use listening::Listening;
 pub use segments::{SegmentClassifier, evaluate_segments};
-pub use table::{TableClassifier, table_recipe};
 pub use stored::StoredRows;
 pub(crate) use stored::{STORED_LAYER, stored_rows};
+pub use table::{TableClassifier, table_recipe};
 
 /// Seed of the bootstrap intervals: the same predictions give the same report.
 const BOOTSTRAP_SEED: u64 = 0;

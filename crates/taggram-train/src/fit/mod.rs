@@ -17,9 +17,9 @@ use taggram_features::FeatureMap;
 use taggram_model::{Network, Tensor, Weights};
 
 use crate::checkpoint::{Checkpoint, RunProgress};
-use crate::files::write_whole;
 use crate::curves::{self, EpochRecord};
 use crate::error::{ErrorKind, TrainError};
+use crate::files::write_whole;
 use crate::grad::{Mode, Trainable};
 use crate::loss::{LOGITS, batch_loss};
 use crate::optim::OptimiserState;
