@@ -107,11 +107,13 @@ pub fn import(path: &Path) -> Result<Vec<ImportedModel>, ImportError> {
 }
 
 /// The package's input: 16 kHz, Hann 512, hop 256, 96 Slaney mel bands,
-/// log10(10,000 · power + 1).
+/// log10(10,000 · power + 1). Resampled as resampy's "kaiser_best" does, librosa's default of the
+/// package's time: the networks are sensitive to where the resampler's band ends (on the published
+/// taggrams, worst difference 0.02 with it, 0.11 with soxr's).
 pub fn front_end() -> FrontEnd {
     FrontEnd {
         sample_rate: 16_000,
-        resampling: Resampling::SoxrHq,
+        resampling: Resampling::KaiserBest,
         n_fft: 512,
         hop: 256,
         map: Map::Mel { bands: 96, scale: Scale::Log10Half { multiply: 10_000.0 } },

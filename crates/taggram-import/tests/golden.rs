@@ -44,11 +44,17 @@ fn log_mel(golden: &mut ZipArchive<File>) -> FeatureMap {
     FeatureMap::new(1, mel.shape[0], mel.shape[1], mel.data)
 }
 
+/// Within 1e-4, and in layers that go beyond 10 within 1e-5 of the largest value: there 1e-4
+/// is the last bits of 32-bit sums, on either side.
 fn assert_close(what: &str, got: &[f32], expected: &[f32]) {
     assert_eq!(got.len(), expected.len(), "{what}");
     let worst = got.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-    assert!(worst <= 1e-4, "{what}: largest difference {worst}");
-    println!("{what}: {worst:.1e}");
+    let largest = expected.iter().map(|x| x.abs()).fold(0.0, f32::max);
+    println!("{what}: {worst:.1e} of {largest:.1}");
+    assert!(
+        worst <= (1e-5 * largest).max(1e-4),
+        "{what}: largest difference {worst}, largest value {largest}"
+    );
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use taggram_audio::{MonoSpec, ResamplingKind, read_mono};
+use taggram_features::Resampling;
 use taggram_import::import;
 use taggram_model::musicnn::MusicnnRunner;
 
@@ -36,8 +37,10 @@ fn tags_from_audio_agree_with_the_published_taggrams() {
             published.entry(name.into()).or_default().extend(tags);
         }
     }
-    // The original resampled as resampy did; soxr's filter, the default, stays close too.
-    for resampling in [ResamplingKind::KaiserBest, ResamplingKind::SoxrHq] {
+    // The published taggrams were resampled as resampy does, and so does the recipe. With soxr's
+    // filter, whose band ends elsewhere, they agree on average only.
+    assert_eq!(model.front_end.resampling, Resampling::KaiserBest);
+    for (resampling, limit) in [(ResamplingKind::KaiserBest, 0.03), (ResamplingKind::SoxrHq, 0.2)] {
         let (mut sum, mut count, mut worst, mut clips) = (0.0, 0, 0.0f32, 0);
         for (name, expected) in &published {
             let genre = name.split('.').next().unwrap_or_default();
@@ -61,6 +64,6 @@ fn tags_from_audio_agree_with_the_published_taggrams() {
         println!("{resampling:?}: {clips} clips, mean difference {mean:.6}, worst {worst:.4}");
         assert_eq!(clips, 44);
         assert!(mean <= 0.003, "mean difference {mean}");
-        assert!(worst <= 0.03, "worst difference {worst}");
+        assert!(worst <= limit, "worst difference {worst}");
     }
 }
