@@ -1,7 +1,7 @@
 //! Pictures of results: a song's taggram, learning curves, confusion matrices,
 //! bars with intervals, heat maps and calibration plots, as SVG or PNG.
 //!
-//! A chart is laid out once as a small list of shapes ([`scene`]), which two writers
+//! A chart is laid out once as a small list of shapes (`scene`), which two writers
 //! understand: one prints SVG, the other paints pixels. The font travels with the
 //! program, so a PNG looks the same on a machine without any fonts. Output depends on
 //! nothing but the input: the same numbers give the same bytes.

@@ -3,9 +3,9 @@
 //! Patches of 187 frames every 61 overlap threefold, and the largest part of the network — filters
 //! over time and bands — does not depend on where a patch starts, except near its ends. So
 //! that part runs once over the song, and the ends are repaired exactly:
-//! - timbral filters: once, in the frequency domain, and 3 frames anew at either end of a patch ([`timbral`]);
-//! - temporal filters: each product once, in partial sums between the ends of patches ([`temporal`]);
-//! - the first middle layer: its sum over timbral features once ([`middle`]);
+//! - timbral filters: once, in the frequency domain, and 3 frames anew at either end of a patch (`timbral`);
+//! - temporal filters: each product once, in partial sums between the ends of patches (`temporal`);
+//! - the first middle layer: its sum over timbral features once (`middle`);
 //! - the rest patch by patch.
 //!
 //! Songs of any length run in sections of at most some 4,000 frames, so memory does not grow

@@ -96,7 +96,7 @@ pub(crate) fn gemm(
     }
 }
 
-/// As [`gemm`] with a dense destination, on all threads. The work is cut by the sizes alone,
+/// As `gemm` with a dense destination, on all threads. The work is cut by the sizes alone,
 /// so the result is the same on any number of threads.
 pub(crate) fn par_gemm(m: usize, n: usize, k: usize, dst: &mut [f32], a: Mat, b: Mat, into: Into) {
     const TASKS: usize = 8;

@@ -1,6 +1,6 @@
 //! A report: what a model is worth, under which protocol, and how that was measured.
 //!
-//! [`write`] makes a folder with
+//! [`write()`] makes a folder with
 //! - `report.html`: everything for a person, in one file without links;
 //! - `metrics.json`: every figure, for programs ([`ReportFile`]);
 //! - `predictions.csv`: what was said about each song, from which all figures can be recomputed;
