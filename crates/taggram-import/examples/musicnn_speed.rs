@@ -1,10 +1,10 @@
 //! Times musicnn on a log-mel map: `musicnn_speed WHEEL LOG_MEL FOLDER`, driven by
 //! `bench/musicnn/run.py`.
 //!
-//! `LOG_MEL` is raw little-endian `f32`, `[time, 96]`. Writes to `FOLDER` the network as `model.onnx`
-//! and the tag probabilities as `tags.f32`, `[patch, 50]`, and says `ready`. Then answers each line
-//! of its input with milliseconds: `song THREADS` runs the whole song at once, `patches` patch by
-//! patch through the engine, on one thread.
+//! `LOG_MEL` is raw little-endian `f32`, `[time, 96]`. Writes to `FOLDER` the network as
+//! `model.onnx` and the tag probabilities as `tags.f32`, `[patch, 50]`, and says `ready`. Then
+//! answers each line of its input with milliseconds: `song THREADS` runs the whole song at once,
+//! `patches` patch by patch through the engine, on one thread.
 
 use std::{
     error::Error,

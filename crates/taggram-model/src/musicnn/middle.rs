@@ -2,8 +2,8 @@
 //! features, then maximum and mean over time.
 //!
 //! The first of them is by far the largest, and most of what it reads are timbral features,
-//! which patches share but for 3 frames at each end. So that part of the sum is computed once for the song, and
-//! anew only where it reads across an end.
+//! which patches share but for 3 frames at each end. So that part of the sum is computed once for
+//! the song, and anew only where it reads across an end.
 
 use super::{
     affine::{Affine, values},

@@ -3,7 +3,8 @@
 //! Patches of 187 frames every 61 overlap threefold, and the largest part of the network — filters
 //! over time and bands — does not depend on where a patch starts, except near its ends. So
 //! that part runs once over the song, and the ends are repaired exactly:
-//! - timbral filters: once, in the frequency domain, and 3 frames anew at either end of a patch (`timbral`);
+//! - timbral filters: once, in the frequency domain, and 3 frames anew at either end of a patch
+//!   (`timbral`);
 //! - temporal filters: each product once, in partial sums between the ends of patches (`temporal`);
 //! - the first middle layer: its sum over timbral features once (`middle`);
 //! - the rest patch by patch.
@@ -130,9 +131,9 @@ impl MusicnnRunner {
         self.size.units
     }
 
-    /// Runs the network on every patch of a song's log-mel map `[1, time, 96]`, on `threads` threads. Patches may
-    /// have any length and hop. Frames after the last whole patch are dropped; a map shorter
-    /// than one patch is repeated until it fills one, and marked.
+    /// Runs the network on every patch of a song's log-mel map `[1, time, 96]`, on `threads`
+    /// threads. Patches may have any length and hop. Frames after the last whole patch are
+    /// dropped; a map shorter than one patch is repeated until it fills one, and marked.
     ///
     /// # Errors
     /// When the map is empty or has another number of channels or bands, when the windows are
@@ -235,8 +236,8 @@ impl MusicnnRunner {
         });
     }
 
-    /// The timbral layer of every frame as within the song (`[time, column]`), and of the first and last four
-    /// frames of every patch as within the patch (`[patch, 2, 4, column]`).
+    /// The timbral layer of every frame as within the song (`[time, column]`), and of the first
+    /// and last four frames of every patch as within the patch (`[patch, 2, 4, column]`).
     fn timbral(
         &self,
         section: &Section,

@@ -25,8 +25,8 @@ pub(super) struct Section {
 }
 
 impl Section {
-    /// Cuts `count` patches of `patch` frames every `hop` into sections whose temporal layer has `columns`
-    /// columns; into `at_least` of them when there are as many patches.
+    /// Cuts `count` patches of `patch` frames every `hop` into sections of about the same length;
+    /// their temporal layer has `columns` columns.
     pub fn cut(count: usize, patch: usize, hop: usize, columns: usize) -> Vec<Self> {
         let slots = patch.div_ceil(hop).min(count).max(1);
         let frames = MAX_FRAMES.min(MAX_VALUES / (slots * columns)).max(patch);

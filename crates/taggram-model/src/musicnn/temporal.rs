@@ -90,8 +90,8 @@ impl Temporal {
         Ok(Self { isa, blocks })
     }
 
-    /// The layer for the frames of the section from `first` on: `[frame, slot, column]`, with a slot for
-    /// each patch that the frame is in. `frames` is the section's `[time, band]`.
+    /// The layer for the frames of the section from `first` on: `[frame, slot, column]`, with a
+    /// slot for each patch that the frame is in. `frames` is the section's `[time, band]`.
     pub fn run(&self, section: &Section, frames: &[f32], first: usize, out: &mut [f32]) {
         for block in &self.blocks {
             match self.isa {
@@ -214,9 +214,9 @@ unsafe fn add_taps<V: Lanes, const F: usize>(
     mut w: *const f32,
     taps: usize,
 ) -> [[V; VECTORS]; F] {
-    // Plain loops, no closures, and pointers that wrap, so that builds with checks keep them: that way all
-    // is unrolled and the sums stay in registers.
-    // SAFETY: within the rows and taps that the caller vouches for.
+    // Plain loops, no closures, and pointers that wrap, so that builds with checks keep them:
+    // that way all is unrolled and the sums stay in registers. SAFETY: within the rows and taps
+    // that the caller vouches for.
     unsafe {
         let mut sums = [[V::splat(0.0); VECTORS]; F];
         for f in 0..F {

@@ -2,9 +2,9 @@
 //! bands, and the largest result kept.
 //!
 //! Done directly that is 6.1 million multiply-adds a frame. Along the bands it is a correlation
-//! of one frame with one row of a filter, so it is done on spectra: a cyclic transform over 96 bands is
-//! enough, for positions at which the filter lies within the bands do not wrap. The spectra
-//! of frames and filters are multiplied and summed over the 7 frames (1,330 multiply-adds
+//! of one frame with one row of a filter, so it is done on spectra: a cyclic transform over 96
+//! bands is enough, for positions at which the filter lies within the bands do not wrap. The
+//! spectra of frames and filters are multiplied and summed over the 7 frames (1,330 multiply-adds
 //! for a filter), and one inverse transform gives all positions.
 //!
 //! The inverse: with Y the spectrum of the (real) correlation y and p = q + 32 r,
@@ -44,8 +44,8 @@ pub(super) fn column(index: usize) -> usize {
     index / TIMBRAL_FILTERS * PADDED + index % TIMBRAL_FILTERS
 }
 
-/// The order of a spectrum's 96 numbers: bins 0 and 48, then real and imaginary parts of the bins 3, 6,
-/// … 45, and of 1, 4, … 94.
+/// The order of a spectrum's 96 numbers: bins 0 and 48, then real and imaginary parts of the bins
+/// 3, 6, … 45, and of 1, 4, … 94.
 fn bins() -> impl Iterator<Item = usize> {
     (1..16).map(|j| 3 * j).chain((0..32).map(|j| 3 * j + 1))
 }
@@ -138,8 +138,8 @@ impl Timbral {
         self.transform.multiply(frames, BANDS, count, spectra, BANDS, &self.identity);
     }
 
-    /// The layer at [`TILE`] frames, `[4, column]`, from the spectra of the frames before, in, and after
-    /// them (zeros where the patch has none).
+    /// The layer at [`TILE`] frames, `[4, column]`, from the spectra of the frames before, in,
+    /// and after them (zeros where the patch has none).
     pub fn run(&self, tiles: &mut [Tile<'_>]) {
         // All tiles for one vector of filters, then the next: its weights stay in the cache.
         for vector in 0..COLUMNS / self.isa.lanes() {
@@ -316,8 +316,8 @@ unsafe fn multiply<V: Lanes>(
     }
 }
 
-/// The first half of Σⱼ z\[j\] e^(2πi jq/32): four transforms of length 8, turned. What is then at 4q … 4q+3
-/// gives, through [`inverse4`], the results at q, q + 8, q + 16, q + 24.
+/// The first half of Σⱼ z\[j\] e^(2πi jq/32): four transforms of length 8, turned. What is then
+/// at 4q … 4q+3 gives, through [`inverse4`], the results at q, q + 8, q + 16, q + 24.
 ///
 /// Here and below there are no closures: intrinsics would not be inlined into them.
 ///
