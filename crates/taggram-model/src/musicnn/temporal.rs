@@ -215,8 +215,8 @@ unsafe fn add_taps<V: Lanes, const F: usize>(
     taps: usize,
 ) -> [[V; VECTORS]; F] {
     // Plain loops, no closures, and pointers that wrap, so that builds with checks keep them:
-    // that way all is unrolled and the sums stay in registers. SAFETY: within the rows and taps
-    // that the caller vouches for.
+    // that way all is unrolled and the sums stay in registers.
+    // SAFETY: within the rows and taps that the caller vouches for.
     unsafe {
         let mut sums = [[V::splat(0.0); VECTORS]; F];
         for f in 0..F {
