@@ -1,6 +1,7 @@
 //! The path of [`listen()`](crate::listen()) fed in chunks: an upload, a stream, a microphone.
 
 use taggram_features::FeatureMap;
+use taggram_model::kernels::elementwise::softmax;
 use taggram_model::statistics::song_row;
 use taggram_model::{Answer, Decide, Over, Taggram, Verdict, decide};
 
@@ -153,7 +154,7 @@ impl<'m> Listener<'m> {
         match self.model.head() {
             None => {
                 if self.model.description().answer == Answer::Genres {
-                    rows.chunks_exact_mut(self.taggram.labels.len()).for_each(softmax);
+                    softmax(&mut rows, self.taggram.labels.len());
                 }
                 self.taggram.probabilities.extend_from_slice(&rows);
             }
@@ -193,15 +194,4 @@ impl<'m> Listener<'m> {
 
 fn bug(error: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::Bug, error.to_string())
-}
-
-/// Logits to probabilities, in place.
-fn softmax(logits: &mut [f32]) {
-    let max = logits.iter().fold(f32::NEG_INFINITY, |m, &x| m.max(x));
-    let mut sum = 0.0;
-    for x in logits.iter_mut() {
-        *x = (*x - max).exp();
-        sum += *x;
-    }
-    logits.iter_mut().for_each(|x| *x /= sum);
 }

@@ -1,11 +1,13 @@
 //! `taggram show`: the taggram of one file as a picture or a table.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::Context;
 use taggram::{Heard, Listen, Model, Record, Source};
 use taggram_plot::{Spectrogram, TaggramPicture};
+use taggram_train::files::write_whole;
 
 use crate::Outcome;
 use crate::args::Show;
@@ -51,7 +53,8 @@ pub fn run(arguments: &Show) -> anyhow::Result<Outcome> {
 }
 
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    std::fs::write(path, text).with_context(|| format!("{} could not be written", path.display()))
+    write_whole(path, |file| file.write_all(text.as_bytes()))
+        .with_context(|| format!("{} could not be written", path.display()))
 }
 
 /// The record of the song with its taggram under `taggram`.

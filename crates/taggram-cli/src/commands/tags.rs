@@ -81,7 +81,7 @@ pub fn run(arguments: &Tags) -> anyhow::Result<Outcome> {
     let how = Listen {
         excerpt: arguments.excerpt,
         decide: Decide::Mean,
-        threads: std::thread::available_parallelism().map_or(1, usize::from),
+        threads: crate::work::processors(),
         ..Listen::default()
     };
     // A file is written at the end and whole, or not at all.
