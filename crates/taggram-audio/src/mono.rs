@@ -1,5 +1,6 @@
 //! Mono at one rate: the reader, the resampler and an excerpt put together.
 
+use std::collections::VecDeque;
 use std::path::Path;
 
 use crate::{AudioError, AudioFormat, AudioReader, ErrorKind, Limits, Resampler, ResamplingKind};
@@ -38,6 +39,17 @@ pub enum Excerpt {
         /// Length in seconds, positive.
         seconds: f64,
     },
+    /// Several pieces spread evenly over the file: the middle of piece `i` is at
+    /// `(i + ½) / pieces` of the length. What lies between is skipped, not decoded. A piece begins
+    /// at the sample that decoding everything would give there (see [`AudioReader::seek`]), with a
+    /// resampler that hears silence before it. A file that is not longer than its pieces together
+    /// is one piece.
+    Spread {
+        /// How many, 1 or more.
+        pieces: usize,
+        /// Length of each in seconds, positive.
+        seconds: f64,
+    },
 }
 
 /// What mono audio is wanted.
@@ -73,8 +85,11 @@ pub struct MonoStream {
     reader: AudioReader,
     resampler: Resampler,
     rate: u32,
-    /// Source samples still to be taken; `None` is to the end.
+    /// Source samples still to be taken of this piece; `None` is to the end.
     left: Option<u64>,
+    /// Pieces that come after this one: start and length in seconds, the next first.
+    pieces: VecDeque<(f64, f64)>,
+    start_s: f64,
     gathered: Vec<f32>,
     block: Vec<f32>,
     delivered: u64,
@@ -103,13 +118,29 @@ impl MonoStream {
             return Err(AudioError::unsupported("a sample rate of 0 Hz was asked for"));
         }
         let mut notes = Vec::new();
-        let span = locate(&mut reader, spec.excerpt, &mut notes)?;
+        let mut pieces = locate(&mut reader, spec.excerpt, &mut notes)?;
+        let mut span = pieces.pop_front();
         if let Some((start_s, _)) = span
             && start_s > 0.0
         {
-            reader.seek(start_s)?;
+            match reader.seek(start_s) {
+                Err(e) if e.kind == ErrorKind::TooShort && !pieces.is_empty() => {
+                    // The header promised a length that is not there: learn the real one.
+                    reader.measure()?;
+                    pieces = locate(&mut reader, spec.excerpt, &mut notes)?;
+                    span = pieces.pop_front();
+                    if let Some((start_s, _)) = span {
+                        reader.seek(start_s)?;
+                    }
+                }
+                sought => {
+                    sought?;
+                }
+            }
         }
         Ok(Self {
+            pieces,
+            start_s: span.map_or(0.0, |(start_s, _)| start_s),
             resampler: Resampler::new(native, rate, spec.resampling),
             reader,
             rate,
@@ -150,7 +181,33 @@ impl MonoStream {
         Ok((!self.block.is_empty()).then_some(&self.block))
     }
 
-    /// Everything that is left.
+    /// Goes on to the next piece of an [`Excerpt::Spread`] once this one has ended; gives its start
+    /// in the file in seconds, or `None` after the last. Pieces that a header promised and the file
+    /// does not hold are left out with a [warning](MonoStream::warnings).
+    ///
+    /// # Errors
+    /// As [`AudioReader::seek`].
+    pub fn next_piece(&mut self) -> Result<Option<f64>, AudioError> {
+        let Some((start_s, seconds)) = self.pieces.pop_front() else { return Ok(None) };
+        match self.reader.seek(start_s) {
+            Err(e) if e.kind == ErrorKind::TooShort => {
+                let left_out = 1 + self.pieces.len();
+                self.pieces.clear();
+                self.notes.push(format!(
+                    "{left_out} of the pieces to listen to lie behind the end: {}",
+                    e.message
+                ));
+                return Ok(None);
+            }
+            sought => sought?,
+        };
+        self.resampler.reset();
+        self.left = Some((seconds * f64::from(self.reader.format().sample_rate)).round() as u64);
+        self.finished = false;
+        Ok(Some(start_s))
+    }
+
+    /// Everything that is left of this piece.
     ///
     /// # Errors
     /// As [`MonoStream::next_block`].
@@ -160,6 +217,11 @@ impl MonoStream {
             data.extend_from_slice(block);
         }
         Ok(Samples { data, sample_rate: self.rate })
+    }
+
+    /// Where in the file the first piece begins, in seconds.
+    pub fn start_s(&self) -> f64 {
+        self.start_s
     }
 
     /// Samples a second of the blocks, in Hz.
@@ -183,12 +245,12 @@ impl MonoStream {
     }
 }
 
-/// Start and length of an excerpt in seconds; `None` is everything.
+/// Start and length in seconds of the pieces of an excerpt; none is everything.
 fn locate(
     reader: &mut AudioReader,
     excerpt: Excerpt,
     notes: &mut Vec<String>,
-) -> Result<Option<(f64, f64)>, AudioError> {
+) -> Result<VecDeque<(f64, f64)>, AudioError> {
     let positive = |seconds: f64| {
         if seconds.is_finite() && seconds > 0.0 {
             return Ok(seconds);
@@ -198,14 +260,14 @@ fn locate(
         )))
     };
     match excerpt {
-        Excerpt::Full => Ok(None),
+        Excerpt::Full => Ok(VecDeque::new()),
         Excerpt::Range { start_s, seconds } => {
             if !(start_s.is_finite() && start_s >= 0.0) {
                 return Err(AudioError::unsupported(format!(
                     "an excerpt from {start_s} s on was asked for; its start must be 0 or more"
                 )));
             }
-            Ok(Some((start_s, positive(seconds)?)))
+            Ok([(start_s, positive(seconds)?)].into())
         }
         Excerpt::Middle { seconds } => {
             let seconds = positive(seconds)?;
@@ -216,10 +278,27 @@ fn locate(
                     notes.push(format!(
                         "the length of this stream is not known beforehand, so the first {seconds} s stand in for the middle"
                     ));
-                    return Ok(Some((0.0, seconds)));
+                    return Ok([(0.0, seconds)].into());
                 }
             };
-            Ok((total > seconds).then(|| ((total - seconds) / 2.0, seconds)))
+            let middle = (total > seconds).then(|| ((total - seconds) / 2.0, seconds));
+            Ok(middle.into_iter().collect())
+        }
+        Excerpt::Spread { pieces, seconds } => {
+            let seconds = positive(seconds)?;
+            if pieces == 0 {
+                return Err(AudioError::unsupported("0 pieces of the file were asked for"));
+            }
+            let total = match reader.format().duration_s {
+                _ if !reader.can_go_back() => return Ok(VecDeque::new()),
+                Some(total) => total,
+                None => reader.measure()?,
+            };
+            if total <= pieces as f64 * seconds {
+                return Ok(VecDeque::new());
+            }
+            let middle = |i: usize| total * (i as f64 + 0.5) / pieces as f64;
+            Ok((0..pieces).map(|i| (middle(i) - seconds / 2.0, seconds)).collect())
         }
     }
 }

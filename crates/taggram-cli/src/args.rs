@@ -35,6 +35,14 @@ pub enum Command {
     Similar(crate::commands::similar::Similar),
     /// Check a dataset, or compute its feature maps
     Dataset(crate::commands::dataset::DatasetArguments),
+    /// Classify a whole library once and remember it; again: only what is new or changed
+    Scan(crate::commands::scan::Scan),
+    /// Write the genres of a scanned library into its files, or take that back
+    Tag(crate::commands::tag::Tag),
+    /// Write a scanned library as a table or as playlists
+    Export(crate::commands::export::Export),
+    /// Tell what a scanned library is made of
+    Stats(crate::commands::stats::StatsArguments),
     /// Turn audio into WAV or FLAC, sample by sample
     Convert(crate::commands::convert::Convert),
 }

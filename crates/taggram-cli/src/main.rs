@@ -2,9 +2,9 @@
 
 mod args;
 mod commands;
-mod files;
+
 mod output;
-mod parquet;
+
 mod work;
 
 use std::process::ExitCode;

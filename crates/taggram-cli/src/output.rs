@@ -4,6 +4,8 @@ use std::io::{self, Write};
 
 use taggram::Record;
 
+pub use taggram_library::export::cell;
+
 use crate::args::Format;
 
 /// Writes records in one form.
@@ -71,15 +73,6 @@ impl<W: Write> Printer<W> {
         let scores: Vec<String> =
             r.scores.iter().map(|(g, p)| format!("{g} {:.0} %", 100.0 * p)).collect();
         writeln!(self.out, "{:<width$}  {}", r.path, scores.join(" · "), width = self.width)
-    }
-}
-
-/// A cell of a CSV table (RFC 4180): quoted where it must be.
-pub fn cell(text: &str) -> String {
-    if text.contains([',', '"', '\n', '\r']) {
-        format!("\"{}\"", text.replace('"', "\"\""))
-    } else {
-        text.to_string()
     }
 }
 

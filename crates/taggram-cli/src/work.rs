@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+
+use anyhow::Context;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -51,6 +54,21 @@ pub fn progress_bar(files: usize) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} files · {per_sec} · {eta} left")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(files as u64).with_style(style)
+}
+
+/// A flag that Ctrl-C, or a request to end, sets: what is in hand is brought to an end. The second
+/// time the process ends at once.
+pub fn stop_on_signal(notice: &'static str) -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        eprintln!("\n{notice}");
+    })
+    .context("Ctrl-C cannot be caught")?;
+    Ok(stop)
 }
 
 /// Processors of this machine, at least 1.

@@ -194,3 +194,24 @@ fn ones() -> [usize; 2] {
 fn yes() -> bool {
     true
 }
+
+impl Network {
+    /// The value that enters the last dense layer before the answer: what the network knows of its
+    /// input before it gives it a name. `None` when no dense layer leads to the answer.
+    pub fn penultimate(&self) -> Option<&str> {
+        let node = |name: &str| self.nodes.iter().find(|node| node.name == name);
+        let mut at = self.outputs.first()?.as_str();
+        let mut passed = false;
+        // Each step goes to an earlier node; the bound ends loops in a network not yet checked.
+        for _ in 0..self.nodes.len() {
+            let Some(here) = node(at) else { return passed.then_some(at) };
+            // Dropout does nothing outside training: what it drops from has the telling name.
+            if passed && !matches!(here.op, Op::Dropout { .. }) {
+                return Some(at);
+            }
+            passed |= matches!(here.op, Op::Dense { .. });
+            at = here.from.first()?;
+        }
+        None
+    }
+}

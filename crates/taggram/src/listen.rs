@@ -43,8 +43,13 @@ pub struct Heard {
     pub verdict: Verdict,
     /// How it unfolds.
     pub taggram: Taggram,
+    /// The song as a vector, by which songs are compared: see [`Ending::embedding`].
+    pub embedding: Vec<f32>,
     /// Seconds of audio that were listened to.
     pub duration_s: f64,
+    /// Length of the whole file in seconds: what was heard when that is all of it, else what its
+    /// header says.
+    pub length_s: Option<f64>,
     /// What a person should know: silence, padding, damaged frames.
     pub warnings: Vec<String>,
     /// Time from opening to answer, milliseconds.
@@ -62,17 +67,28 @@ pub fn listen(model: &Model, source: Source, how: &Listen) -> Result<Heard, Erro
     let start = Instant::now();
     let mut samples = open(source, model, how)?;
     let mut listener = Listener::new(model, how.keep_map, how.threads)?;
-    while let Some(block) = samples.next_block()? {
-        listener.hear(block)?;
+    if let Excerpt::Spread { .. } = how.excerpt {
+        listener.leap(samples.start_s())?;
     }
-    let Ending { taggram, verdict, map, mut warnings } = listener.finish(how.decide)?;
+    loop {
+        while let Some(block) = samples.next_block()? {
+            listener.hear(block)?;
+        }
+        let Some(start_s) = samples.next_piece()? else { break };
+        listener.leap(start_s)?;
+    }
+    let Ending { taggram, verdict, embedding, map, mut warnings } = listener.finish(how.decide)?;
     let verdict = verdict.ok_or_else(|| {
         Error::new(ErrorKind::TooShort, "there is no audio in it: 0 samples were decoded")
     })?;
     warnings.splice(0..0, samples.warnings().map(str::to_string));
     let duration_s = samples.duration_s();
+    let length_s = match how.excerpt {
+        Excerpt::Full => Some(duration_s),
+        _ => samples.format().duration_s,
+    };
     let elapsed_ms = start.elapsed().as_secs_f64() * 1e3;
-    Ok(Heard { verdict, taggram, duration_s, warnings, elapsed_ms, map })
+    Ok(Heard { verdict, taggram, embedding, duration_s, length_s, warnings, elapsed_ms, map })
 }
 
 /// The samples of `source`: mono, at the model's rate, the part that is asked for.

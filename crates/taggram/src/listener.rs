@@ -21,6 +21,8 @@ pub struct Listener<'m> {
     taggram: Taggram,
     /// What the network said of every patch, kept for a head that looks at the whole song.
     said: Vec<f32>,
+    /// Sum over the patches of the penultimate layer's values.
+    embedding: Vec<f64>,
     peak: f32,
 }
 
@@ -30,6 +32,9 @@ pub struct Ending {
     pub taggram: Taggram,
     /// The answer; `None` when nothing was heard.
     pub verdict: Option<Verdict>,
+    /// The mean over the patches of what enters the network's last layer: near vectors sound
+    /// alike. As long as [`Model::embedding`](crate::Model::embedding) says; empty when nothing was heard.
+    pub embedding: Vec<f32>,
     /// The feature map if it was kept.
     pub map: Option<FeatureMap>,
     /// What a person should know.
@@ -43,16 +48,16 @@ impl<'m> Listener<'m> {
     /// # Errors
     /// When the model's recipe cannot be followed.
     pub fn new(model: &'m Model, keep_map: bool, threads: usize) -> Result<Self, Error> {
-        let (front_end, windows) = (model.front_end(), model.windows());
         Ok(Self {
             model,
             rows: model.network().stream(keep_map, threads)?,
             taggram: Taggram {
                 labels: model.labels().to_vec(),
-                patch_s: windows.frames as f64 / front_end.frame_rate(),
+                patch_s: model.patch_s(),
                 ..Taggram::default()
             },
             said: Vec::new(),
+            embedding: vec![0.0; model.embedding()],
             peak: 0.0,
         })
     }
@@ -91,7 +96,19 @@ impl<'m> Listener<'m> {
             ));
         }
         self.peak = 1.0;
+        self.embedding.clear();
         self.answer(starts_s, rows)
+    }
+
+    /// The next samples are not the continuation of those before but another piece of the song,
+    /// which begins `start_s` seconds into it: no patch spans both. Returns how many patches were
+    /// completed.
+    ///
+    /// # Errors
+    /// When the network fails, which is a bug.
+    pub fn leap(&mut self, start_s: f64) -> Result<usize, Error> {
+        self.rows.leap(start_s)?;
+        self.take_rows()
     }
 
     /// What has been heard so far.
@@ -136,12 +153,21 @@ impl<'m> Listener<'m> {
                 self.taggram.patch_s
             ));
         }
-        Ok(Ending { taggram: self.taggram, verdict, map: self.rows.into_map(), warnings })
+        let patches = self.taggram.len() as f64;
+        let embedding = match self.taggram.len() {
+            0 => Vec::new(),
+            _ => self.embedding.iter().map(|sum| (sum / patches) as f32).collect(),
+        };
+        let map = self.rows.into_map();
+        Ok(Ending { taggram: self.taggram, verdict, embedding, map, warnings })
     }
 
     /// Turns what the network has said into probabilities.
     fn take_rows(&mut self) -> Result<usize, Error> {
-        let (starts, rows) = self.rows.take();
+        let (starts, rows, beside) = self.rows.take();
+        for row in beside.chunks_exact(self.embedding.len().max(1)) {
+            self.embedding.iter_mut().zip(row).for_each(|(sum, &x)| *sum += f64::from(x));
+        }
         self.answer(starts, rows)
     }
 

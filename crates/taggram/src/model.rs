@@ -121,6 +121,16 @@ impl Model {
         Ok(self)
     }
 
+    /// Length of a patch, seconds.
+    pub fn patch_s(&self) -> f64 {
+        self.windows().frames as f64 / self.front_end().frame_rate()
+    }
+
+    /// Number of values of a song's embedding; 0 when the network has no layer for it.
+    pub fn embedding(&self) -> usize {
+        self.network.embedding()
+    }
+
     /// What makes song probabilities honest.
     pub fn calibration(&self) -> Calibration {
         self.description.calibration

@@ -22,12 +22,14 @@ pub(crate) struct NetworkRunner {
     pub windows: Windows,
     runs: Runs,
     width: usize,
+    /// Number of values of the penultimate layer, 0 when it is not read.
+    embedding: usize,
 }
 
 /// Which implementation runs it.
 enum Runs {
-    /// Any network, patch by patch.
-    Patches(Engine),
+    /// Any network, patch by patch, and the value that is read beside the rows.
+    Patches(Engine, Option<String>),
     /// musicnn, a section of a song at a time.
     Musicnn(Box<MusicnnRunner>, MusicnnLayer),
 }
@@ -63,17 +65,31 @@ impl NetworkRunner {
                 ),
             )
         })?;
+        let runs = runs(artifact, network, layer)?;
+        let embedding = match &runs {
+            Runs::Patches(_, Some(beside)) => {
+                shapes.get(beside.as_str()).map_or(0, |shape| shape.iter().product())
+            }
+            Runs::Patches(_, None) | Runs::Musicnn(_, MusicnnLayer::Penultimate) => 0,
+            Runs::Musicnn(runner, _) => runner.units(),
+        };
         Ok(Self {
             front_end: front_end.clone(),
             windows: windows.clone(),
-            runs: runs(artifact, network, layer)?,
+            runs,
             width: shape.iter().product(),
+            embedding,
         })
     }
 
     /// Number of values of a row.
     pub fn width(&self) -> usize {
         self.width
+    }
+
+    /// Number of values of the penultimate layer, which are read beside the rows; 0 when not.
+    pub fn embedding(&self) -> usize {
+        self.embedding
     }
 
     /// Rows from samples as they come.
@@ -86,10 +102,12 @@ impl NetworkRunner {
             frames: FeatureFrames::new(channels, bands),
             patches: Patches::new(&self.windows, &self.front_end),
             first: 0,
+            begins_s: 0.0,
             overview: keep_map.then(|| Overview::new(channels, bands)),
             threads,
             starts: Vec::new(),
             rows: Vec::new(),
+            beside: Vec::new(),
             padded: false,
         })
     }
@@ -108,14 +126,17 @@ fn runs(artifact: &Artifact, network: &Network, layer: &str) -> Result<Runs, Err
     {
         return Ok(Runs::Musicnn(Box::new(runner), layer));
     }
-    let network = network.with_outputs(&[layer])?;
+    // The layer itself may be the penultimate one: then nobody asks for it twice.
+    let beside = network.penultimate().filter(|&beside| beside != layer).map(str::to_string);
+    let outputs: Vec<&str> = [layer].into_iter().chain(beside.as_deref()).collect();
+    let network = network.with_outputs(&outputs)?;
     let weights = network
         .weight_specs()?
         .into_iter()
         .filter_map(|spec| artifact.weights.get_key_value(&spec.name))
         .map(|(name, tensor)| (name.clone(), tensor.clone()))
         .collect();
-    Ok(Runs::Patches(Engine::new(&network, &weights)?))
+    Ok(Runs::Patches(Engine::new(&network, &weights)?, beside))
 }
 
 /// Turns samples into rows, chunk by chunk; chunks of any size give the same rows.
@@ -125,14 +146,18 @@ pub(crate) struct RowStream<'m> {
     patches_of: PatchStream,
     frames: FeatureFrames,
     patches: Patches,
-    /// Number in the song of the first frame in `frames`.
+    /// Number in the piece of the first frame in `frames`.
     first: usize,
+    /// Where the piece begins in the song, seconds.
+    begins_s: f64,
     overview: Option<Overview>,
     threads: usize,
-    /// First frame of each patch that has not been taken.
-    starts: Vec<usize>,
+    /// Start in seconds of each patch that has not been taken.
+    starts: Vec<f64>,
     /// Rows that have not been taken, `[patch, width]`.
     rows: Vec<f32>,
+    /// Values of the penultimate layer that have not been taken, `[patch, embedding]`.
+    beside: Vec<f32>,
     padded: bool,
 }
 
@@ -175,11 +200,25 @@ impl RowStream<'_> {
         self.run(true)
     }
 
-    /// The rows since the last call: the time of each patch's start in seconds, and `[patch, width]`.
-    pub fn take(&mut self) -> (Vec<f64>, Vec<f32>) {
-        let hop_s = 1.0 / self.runner.front_end.frame_rate();
-        let starts = self.starts.drain(..).map(|frame| frame as f64 * hop_s).collect();
-        (starts, std::mem::take(&mut self.rows))
+    /// Ends a piece of the song; the next samples begin another one at `begins_s` seconds.
+    pub fn leap(&mut self, begins_s: f64) -> Result<(), Error> {
+        self.finish()?;
+        self.frames.clear();
+        self.first = 0;
+        self.begins_s = begins_s;
+        Ok(())
+    }
+
+    /// The rows since the last call: the time of each patch's start in seconds, `[patch, width]`,
+    /// and the penultimate layer's values, `[patch, embedding]`.
+    pub fn take(&mut self) -> (Vec<f64>, Vec<f32>, Vec<f32>) {
+        let take = std::mem::take::<Vec<f32>>;
+        (std::mem::take(&mut self.starts), take(&mut self.rows), take(&mut self.beside))
+    }
+
+    /// Start of a frame of this piece, seconds in the song.
+    fn second(&self, frame: usize) -> f64 {
+        self.begins_s + frame as f64 / self.runner.front_end.frame_rate()
     }
 
     /// Whether the song was shorter than a patch and was repeated to fill one.
@@ -201,7 +240,7 @@ impl RowStream<'_> {
 
     fn run(&mut self, end: bool) -> Result<(), Error> {
         match &self.runner.runs {
-            Runs::Patches(engine) => {
+            Runs::Patches(engine, _) => {
                 self.patches_of.push(&self.frames, &mut self.patches);
                 self.frames.clear();
                 if end {
@@ -220,8 +259,12 @@ impl RowStream<'_> {
             let input = &self.patches.data[first * patch_len..(first + batch) * patch_len];
             let outputs = engine.run(&[input], batch)?;
             self.rows.extend_from_slice(&outputs[0].data);
+            if let Some(beside) = outputs.get(1) {
+                self.beside.extend_from_slice(&beside.data);
+            }
         }
-        self.starts.append(&mut self.patches.starts);
+        let starts: Vec<f64> = self.patches.starts.iter().map(|&s| self.second(s)).collect();
+        self.starts.extend(starts);
         self.padded |= self.patches.padded;
         self.patches.clear();
         Ok(())
@@ -249,14 +292,17 @@ impl RowStream<'_> {
         )
         .into_map();
         let output = runner.run(&map, windows, self.threads)?;
-        let values = match layer {
-            MusicnnLayer::Tags => output.tags,
-            MusicnnLayer::MaxPool => output.max_pool,
-            MusicnnLayer::MeanPool => output.mean_pool,
-            MusicnnLayer::Penultimate => output.penultimate,
+        let (values, beside) = match layer {
+            MusicnnLayer::Tags => (output.tags, output.penultimate),
+            MusicnnLayer::MaxPool => (output.max_pool, output.penultimate),
+            MusicnnLayer::MeanPool => (output.mean_pool, output.penultimate),
+            MusicnnLayer::Penultimate => (output.penultimate, Vec::new()),
         };
-        self.starts.extend(output.starts.iter().map(|start| self.first + start));
+        let starts: Vec<f64> =
+            output.starts.iter().map(|start| self.second(self.first + start)).collect();
+        self.starts.extend(starts);
         self.rows.extend_from_slice(&values);
+        self.beside.extend_from_slice(&beside);
         self.padded |= output.padded;
         // The next section begins at the first patch that did not fit into this one.
         let done = output.starts.len() * windows.hop;

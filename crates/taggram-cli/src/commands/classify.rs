@@ -9,9 +9,9 @@ use taggram::{Error, ErrorKind, Listen, Model, Record, Source};
 
 use crate::Outcome;
 use crate::args::{Classify, Format};
-use crate::files::{self, Found};
 use crate::output::Printer;
 use crate::work::{in_order, processors, progress_bar};
+use taggram_library::{self as files, Found};
 
 /// Paths in text are aligned up to this width.
 const WIDEST_PATH: usize = 60;

@@ -12,8 +12,8 @@ use taggram_audio::{AudioError, AudioReader, Limits, Resampler, ResamplingKind};
 use taggram_train::files::write_whole;
 
 use crate::Outcome;
-use crate::files;
 use crate::work::{in_order, processors, progress_bar};
+use taggram_library as files;
 
 #[derive(Debug, Args)]
 pub struct Convert {

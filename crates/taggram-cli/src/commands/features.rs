@@ -14,9 +14,9 @@ use taggram_train::files::write_whole;
 use taggram_train::npy::{self, DType};
 
 use crate::Outcome;
-use crate::files;
-use crate::parquet::{self, Column, Values};
 use crate::work::{in_order, processors, progress_bar};
+use taggram_library as files;
+use taggram_library::parquet::{self, Column, Values};
 
 /// Genres of GTZAN: a folder of such a name tells the genre of what is in it.
 const GENRES: [&str; 10] =

@@ -6,10 +6,15 @@ pub mod convert;
 pub mod dataset;
 mod evaluate;
 pub mod evaluate_recipe;
+pub mod export;
 pub mod features;
+pub mod library;
 pub mod model;
+pub mod scan;
 mod show;
 pub mod similar;
+pub mod stats;
+pub mod tag;
 pub mod tags;
 mod train;
 
@@ -29,5 +34,9 @@ pub fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Similar(arguments) => similar::run(&arguments),
         Command::Dataset(arguments) => dataset::run(&arguments),
         Command::Convert(arguments) => convert::run(&arguments),
+        Command::Scan(arguments) => scan::run(&arguments),
+        Command::Tag(arguments) => tag::run(&arguments),
+        Command::Export(arguments) => export::run(&arguments),
+        Command::Stats(arguments) => stats::run(&arguments),
     }
 }

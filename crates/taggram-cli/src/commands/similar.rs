@@ -1,18 +1,19 @@
 //! `taggram similar`: the songs of a table or a folder that are nearest to one.
 
 use std::collections::HashSet;
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use taggram::{Decide, Excerpt, Listener, Model};
+use taggram::{Decide, Excerpt, Listener, Model, Source};
 use taggram_audio::{Limits, MonoSpec, MonoStream, ResamplingKind, read_mono};
 use taggram_features::{FeatureSet, Resampling};
 
 use crate::Outcome;
-use crate::files;
 use crate::work::{in_order, processors, progress_bar};
+use taggram_library::{self as files, Analyst, Listening, export, similar};
 
 /// Rate of the features, Hz: that of the published table.
 const RATE: u32 = 22_050;
@@ -26,10 +27,16 @@ pub struct Similar {
     /// Audio file
     pub file: PathBuf,
     /// Where to look: a table that `taggram features` wrote (.csv), or a folder of audio
+    /// [default: the tracks of the index, by the embeddings of `taggram scan`]
     #[arg(long = "in", value_name = "TABLE|FOLDER")]
-    pub within: PathBuf,
+    pub within: Option<PathBuf>,
+    #[command(flatten)]
+    pub index: super::library::Where,
+    /// Over the index: write a playlist instead of a list
+    #[arg(long, conflicts_with = "within")]
+    pub m3u: bool,
     /// What is compared
-    #[arg(long, value_enum, default_value_t = By::Features)]
+    #[arg(long, value_enum, default_value_t = By::Features, requires = "within")]
     pub by: By,
     /// How it is compared
     #[arg(long, value_enum, default_value_t = Distance::Euclidean)]
@@ -74,24 +81,25 @@ struct Song {
 }
 
 pub fn run(arguments: &Similar) -> anyhow::Result<Outcome> {
+    let Some(within) = &arguments.within else { return over_index(arguments) };
     let model = match arguments.by {
         By::Features => None,
-        By::Embedding if !arguments.within.is_dir() => anyhow::bail!(
+        By::Embedding if !within.is_dir() => anyhow::bail!(
             "{}: embeddings are computed from audio; `--by embedding` needs a folder",
-            arguments.within.display()
+            within.display()
         ),
         By::Embedding => {
             Some(Model::layer_of(taggram::artifact(&arguments.model)?, &arguments.layer)?)
         }
     };
     let query = numbers(&arguments.file, model.as_ref()).map_err(anyhow::Error::msg)?;
-    let (songs, failed) = if arguments.within.is_dir() {
-        folder(arguments, model.as_ref())?
+    let (songs, failed) = if within.is_dir() {
+        folder(arguments, within, model.as_ref())?
     } else {
-        (table(&arguments.within)?, 0)
+        (table(within)?, 0)
     };
     if songs.is_empty() {
-        anyhow::bail!("{}: there is no song to compare with", arguments.within.display());
+        anyhow::bail!("{}: there is no song to compare with", within.display());
     }
     for (distance, song) in
         nearest(&query, &songs, arguments.distance).iter().take(arguments.top as usize)
@@ -100,6 +108,37 @@ pub fn run(arguments: &Similar) -> anyhow::Result<Outcome> {
         println!("{distance:8.4}  {}{label}", song.name);
     }
     Ok(if failed == 0 { Outcome::Done } else { Outcome::SomeFailed })
+}
+
+/// The tracks of the index that are nearest to a file. A file that was scanned is not listened to again.
+fn over_index(arguments: &Similar) -> anyhow::Result<Outcome> {
+    let index = arguments.index.existing()?;
+    let path = super::library::root(&arguments.file)?;
+    let (model, embedding) = match similar::known(&index, &path)? {
+        Some(track) => (track.model.to_string(), track.embedding),
+        None => {
+            let analyst = Analyst::new(&arguments.model, Listening::Spread)?;
+            let answer = analyst.analyse(Source::Path(path.clone()))?;
+            (analyst.model().name().to_string(), answer.embedding)
+        }
+    };
+    if embedding.is_empty() {
+        anyhow::bail!("{model} has no layer to compare songs by");
+    }
+    let top = arguments.top as usize;
+    let near = similar::nearest(&index, None, &model, &embedding, Some(&path), top)?;
+    let mut out = std::io::stdout().lock();
+    if arguments.m3u {
+        writeln!(out, "#EXTM3U")?;
+        for n in &near {
+            export::entry(&mut out, &n.path, &n.genre, n.length_s)?;
+        }
+    } else {
+        for n in &near {
+            writeln!(out, "{:8.4}  {}  {}", n.similarity, n.path.display(), n.genre)?;
+        }
+    }
+    Ok(Outcome::Done)
 }
 
 /// What a song is compared by.
@@ -139,9 +178,13 @@ fn numbers(path: &Path, model: Option<&Model>) -> Result<Vec<f64>, String> {
 }
 
 /// The audio files of a folder, without the one asked about, and how many failed.
-fn folder(arguments: &Similar, model: Option<&Model>) -> anyhow::Result<(Vec<Song>, usize)> {
+fn folder(
+    arguments: &Similar,
+    within: &PathBuf,
+    model: Option<&Model>,
+) -> anyhow::Result<(Vec<Song>, usize)> {
     let asked = arguments.file.canonicalize().ok();
-    let mut found = files::find(std::slice::from_ref(&arguments.within));
+    let mut found = files::find(std::slice::from_ref(within));
     found.retain(|f| !f.as_ref().is_ok_and(|p| p.canonicalize().ok() == asked));
     let jobs = arguments.jobs.map_or_else(processors, usize::from).min(found.len().max(1));
     let bar = progress_bar(found.len());

@@ -12,7 +12,7 @@ use taggram_train::files::write_whole;
 use taggram_train::npy::{self, DType};
 
 use crate::Outcome;
-use crate::files;
+use taggram_library as files;
 
 /// Tags that text names for a file unless told otherwise.
 const TOP: usize = 10;

@@ -2,8 +2,6 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 use taggram_model::Storage;
@@ -14,6 +12,7 @@ use taggram_train::train_classifier::{HeadRecipe, train_classifier};
 
 use crate::Outcome;
 use crate::args::Train;
+use crate::work::stop_on_signal;
 
 /// The model that a run makes, in the run's folder.
 const MODEL_FILE: &str = "model.safetensors";
@@ -34,7 +33,7 @@ pub fn run(arguments: &Train) -> anyhow::Result<Outcome> {
         folder: Some(arguments.out.clone()),
         resume: arguments.resume,
         threads: arguments.jobs.map_or(0, usize::from),
-        stop: stop_on_ctrl_c()?,
+        stop: stop_on_signal("stopping after this update; once more to quit at once")?,
         start: None,
     };
     let mut progress = Terminal::default();
@@ -94,18 +93,4 @@ fn head(arguments: &Train, mut recipe: HeadRecipe) -> anyhow::Result<Outcome> {
 /// A model is called after its recipe.
 fn name_of(recipe: &Path) -> String {
     recipe.file_stem().map_or_else(|| "model".into(), |s| s.to_string_lossy().into_owned())
-}
-
-/// A flag that Ctrl-C sets: the training ends after the current update, its last epoch whole.
-fn stop_on_ctrl_c() -> anyhow::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-        eprintln!("\nstopping after this update; once more to quit at once");
-    })
-    .context("Ctrl-C cannot be caught")?;
-    Ok(stop)
 }

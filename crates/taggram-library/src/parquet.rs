@@ -1,4 +1,4 @@
-//! Parquet files, as far as a table of features needs them: one row group, plain encoding, no
+//! Parquet files, as far as tables of features and answers need them: one row group, plain encoding, no
 //! compression, every value present. Layout after the Apache Parquet format specification
 //! (`parquet.thrift`); the footer is in Thrift's compact protocol.
 
@@ -14,11 +14,17 @@ pub enum Values {
     Text(Vec<String>),
     /// 64-bit floating point.
     Number(Vec<f64>),
+    /// 32-bit floating point.
+    Float(Vec<f32>),
+    /// Any bytes: a vector of numbers, say.
+    Bytes(Vec<Vec<u8>>),
 }
 
 /// A named column.
 pub struct Column {
+    /// Its name.
     pub name: String,
+    /// Its values, one a row.
     pub values: Values,
 }
 
@@ -27,12 +33,18 @@ impl Column {
         match &self.values {
             Values::Text(values) => values.len(),
             Values::Number(values) => values.len(),
+            Values::Float(values) => values.len(),
+            Values::Bytes(values) => values.len(),
         }
     }
 
-    /// Parquet's number of the physical type: BYTE_ARRAY or DOUBLE.
+    /// Parquet's number of the physical type: FLOAT, DOUBLE or BYTE_ARRAY.
     fn kind(&self) -> i64 {
-        if matches!(self.values, Values::Text(_)) { 6 } else { 5 }
+        match self.values {
+            Values::Float(_) => 4,
+            Values::Number(_) => 5,
+            Values::Text(_) | Values::Bytes(_) => 6,
+        }
     }
 
     /// A range of values in plain encoding.
@@ -47,6 +59,15 @@ impl Column {
             }
             Values::Number(values) => {
                 values[range].iter().for_each(|value| bytes.extend(value.to_le_bytes()));
+            }
+            Values::Float(values) => {
+                values[range].iter().for_each(|value| bytes.extend(value.to_le_bytes()));
+            }
+            Values::Bytes(values) => {
+                for value in &values[range] {
+                    bytes.extend((value.len() as u32).to_le_bytes());
+                    bytes.extend(value);
+                }
             }
         }
         bytes

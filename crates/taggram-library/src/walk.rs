@@ -1,9 +1,9 @@
-//! From the paths that were typed to the files that are meant.
+//! From the paths that were asked for to the audio files that are meant.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use walkdir::WalkDir;
+use walkdir::{DirEntry, WalkDir};
 
 /// A file to work on, or why something that was asked for cannot be.
 pub type Found = Result<PathBuf, (PathBuf, String)>;
@@ -20,28 +20,10 @@ const ENDINGS: [&str; 22] = [
 pub fn find(paths: &[PathBuf]) -> Vec<Found> {
     let mut found = Vec::new();
     for path in paths {
-        if !path.is_dir() {
+        if path.is_dir() {
+            found.extend(walk(path).map(|entry| entry.map(DirEntry::into_path)));
+        } else {
             found.push(Ok(path.clone()));
-            continue;
-        }
-        for entry in WalkDir::new(path).follow_links(true).sort_by_file_name() {
-            match entry {
-                Ok(entry) if entry.file_type().is_file() && is_audio(entry.path()) => {
-                    found.push(Ok(entry.into_path()));
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    let at = error.path().unwrap_or(path).to_path_buf();
-                    let why = if let Some(ancestor) = error.loop_ancestor() {
-                        format!("a link leads back to {}", ancestor.display())
-                    } else if let Some(io) = error.io_error() {
-                        format!("the folder cannot be read: {io}")
-                    } else {
-                        error.to_string()
-                    };
-                    found.push(Err((at, why)));
-                }
-            }
         }
     }
     found
@@ -50,6 +32,28 @@ pub fn find(paths: &[PathBuf]) -> Vec<Found> {
 /// Paths as a person typed them, in one line.
 pub fn display(paths: &[PathBuf]) -> String {
     paths.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// The audio files below a folder (or the file that `root` is), in a fixed order, as they are come upon.
+pub fn walk(root: &Path) -> impl Iterator<Item = Result<DirEntry, (PathBuf, String)>> + use<> {
+    let root = root.to_path_buf();
+    WalkDir::new(&root).follow_links(true).sort_by_file_name().into_iter().filter_map(
+        move |entry| match entry {
+            Ok(entry) if entry.file_type().is_file() && is_audio(entry.path()) => Some(Ok(entry)),
+            Ok(_) => None,
+            Err(error) => {
+                let at = error.path().unwrap_or(&root).to_path_buf();
+                let why = if let Some(ancestor) = error.loop_ancestor() {
+                    format!("a link leads back to {}", ancestor.display())
+                } else if let Some(io) = error.io_error() {
+                    format!("the folder cannot be read: {io}")
+                } else {
+                    error.to_string()
+                };
+                Some(Err((at, why)))
+            }
+        },
+    )
 }
 
 /// By its name, or by how its content begins.
