@@ -8,7 +8,7 @@ use half::f16;
 use rusqlite::params;
 
 use super::{Index, Stamp, below, key, path_of};
-use crate::{ErrorKind, LibraryError};
+use crate::{Answer, ErrorKind, LibraryError};
 
 /// A file that was heard, and what was heard.
 #[derive(Clone, Debug)]
@@ -41,6 +41,25 @@ pub struct Track {
 }
 
 impl Track {
+    /// An answer that comes from no index.
+    pub fn heard(model: &taggram::Model, answer: Answer) -> Self {
+        Self {
+            path: PathBuf::new(),
+            labels: Arc::new(model.labels().to_vec()),
+            model: model.name().into(),
+            genre: answer.genre,
+            confidence: answer.confidence,
+            probabilities: answer.probabilities.iter().map(|x| x.to_f32()).collect(),
+            embedding: answer.embedding,
+            length_s: answer.length_s,
+            windows: answer.windows,
+            warnings: answer.warnings,
+            tag_genre: None,
+            year: None,
+            stamp: Stamp { size: 0, mtime_ns: 0 },
+        }
+    }
+
     /// Name of the most probable genre.
     pub fn genre_name(&self) -> &str {
         self.labels.get(self.genre).map_or("", String::as_str)

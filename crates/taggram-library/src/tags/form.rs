@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use lofty::aac::AacFile;
-use lofty::ape::{ApeItem, ApeTag};
+use lofty::ape::ApeItem;
 use lofty::config::{ParseOptions, WriteOptions};
 use lofty::file::{AudioFile, FileType};
 use lofty::flac::FlacFile;
@@ -18,7 +18,7 @@ use lofty::iff::wav::{RiffInfoList, WavFile};
 use lofty::mp4::{Atom, AtomData, AtomIdent, Ilst, Mp4File};
 use lofty::mpeg::MpegFile;
 use lofty::ogg::tag::VorbisComments;
-use lofty::ogg::{OpusFile, SpeexFile, VorbisFile};
+use lofty::ogg::{OggPictureStorage, OpusFile, SpeexFile, VorbisFile};
 use lofty::probe::Probe;
 use lofty::tag::{Accessor, ItemValue};
 
@@ -50,17 +50,8 @@ enum Tags {
 /// A file's tags in memory.
 pub(super) struct Tagged(Tags);
 
-/// Everything in a file's tags but the genre, to compare before with after.
-#[derive(Debug, Default, PartialEq)]
-pub(super) struct Rest {
-    id3v2: Vec<String>,
-    id3v1: Option<Id3v1Tag>,
-    ape: Option<ApeTag>,
-    vorbis: Option<VorbisComments>,
-    pictures: Vec<String>,
-    mp4: Option<Ilst>,
-    riff: Option<RiffInfoList>,
-}
+/// Everything in a file's tags but the genre, in a fixed order, to compare before with after.
+pub(super) type Rest = Vec<String>;
 
 impl Tagged {
     /// Reads the tags of a file; `whole` with its pictures.
@@ -262,50 +253,56 @@ impl Tagged {
         })
     }
 
-    /// Everything but the genre.
+    /// Everything but the genre: a line an item. Their order is not looked at: some writers change it,
+    /// and it means nothing.
     pub fn rest(&self) -> Rest {
-        let mut rest = Rest::default();
+        let mut rest = Rest::new();
         if let Some(tag) = self.id3v2() {
             let mut tag = tag.clone();
             tag.remove_genre();
-            rest.id3v2 = tag.iter().map(|frame| format!("{frame:?}")).collect();
-            rest.id3v2.sort();
+            rest.extend(tag.iter().map(|frame| format!("ID3v2 {frame:?}")));
         }
         if let Some(tag) = self.vorbis() {
-            let mut tag = tag.clone();
-            tag.remove(GENRE).for_each(drop);
-            rest.vorbis = Some(tag).filter(|tag| tag.items().len() > 0);
+            let others = tag.items().filter(|(key, _)| !key.eq_ignore_ascii_case(GENRE));
+            rest.extend(others.map(|(key, value)| format!("Vorbis {key}={value}")));
         }
+        let id3v1 = match &self.0 {
+            Tags::Mpeg(file) => file.id3v1(),
+            Tags::Aac(file) => file.id3v1(),
+            _ => None,
+        };
+        rest.extend(id3v1.cloned().map(|mut tag| {
+            tag.remove_genre();
+            format!("ID3v1 {tag:?}")
+        }));
         match &self.0 {
             Tags::Mpeg(file) => {
-                rest.id3v1 = file.id3v1().cloned().map(without_genre);
-                rest.ape = file.ape().cloned().map(|mut tag| {
-                    tag.remove(GENRE);
-                    tag
-                });
+                let items = file.ape().into_iter().flatten();
+                let others = items.filter(|item| !item.key().eq_ignore_ascii_case(GENRE));
+                rest.extend(others.map(|item| format!("APE {item:?}")));
             }
-            Tags::Aac(file) => rest.id3v1 = file.id3v1().cloned().map(without_genre),
             Tags::Wav(file) => {
-                rest.riff = file.riff_info().cloned().map(|mut tag| {
-                    tag.remove(RIFF_GENRE);
-                    tag
-                });
-                rest.riff = rest.riff.filter(|tag| tag.into_iter().next().is_some());
+                let items = file.riff_info().into_iter().flatten();
+                let others = items.filter(|(key, _)| *key != RIFF_GENRE);
+                rest.extend(others.map(|(key, value)| format!("RIFF {key}={value}")));
             }
             Tags::Mp4(file) => {
-                rest.mp4 = file.ilst().cloned().map(|mut tag| {
-                    tag.remove(&MP4_GENRE).for_each(drop);
-                    tag.remove(&MP4_NUMBER).for_each(drop);
-                    tag
-                });
-                rest.mp4 = rest.mp4.filter(|tag| tag.into_iter().next().is_some());
+                let atoms = file.ilst().into_iter().flatten();
+                let others = atoms.filter(|a| ![MP4_GENRE, MP4_NUMBER].contains(a.ident()));
+                rest.extend(others.map(|atom| format!("MP4 {atom:?}")));
             }
             Tags::Flac(file) => {
-                use lofty::ogg::OggPictureStorage;
-                rest.pictures = file.pictures().iter().map(|p| format!("{p:?}")).collect();
+                rest.extend(file.pictures().iter().map(|picture| format!("FLAC {picture:?}")));
             }
-            _ => {}
+            Tags::Vorbis(file) => {
+                rest.extend(file.vorbis_comments().pictures().iter().map(|p| format!("{p:?}")));
+            }
+            Tags::Opus(file) => {
+                rest.extend(file.vorbis_comments().pictures().iter().map(|p| format!("{p:?}")));
+            }
+            Tags::Aac(_) | Tags::Aiff(_) | Tags::Speex(_) => {}
         }
+        rest.sort();
         rest
     }
 
@@ -354,11 +351,6 @@ fn set_id3v1(tag: &mut Id3v1Tag, genres: &[String]) {
     if let Some(genre) = genres.first() {
         tag.set_genre(genre.clone());
     }
-}
-
-fn without_genre(mut tag: Id3v1Tag) -> Id3v1Tag {
-    tag.remove_genre();
-    tag
 }
 
 fn set_vorbis(tag: &mut VorbisComments, genres: &[String]) {

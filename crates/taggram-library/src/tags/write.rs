@@ -111,8 +111,14 @@ pub fn write(
         let found = again.facts().genre().unwrap_or_default();
         return Err(unsafe_copy(&path, &format!("its genre reads \"{found}\"")));
     }
-    if again.rest() != rest {
-        return Err(unsafe_copy(&path, "other tags than the genre would change"));
+    let after = again.rest();
+    if let Some(lost) = rest.iter().find(|item| !after.contains(item)) {
+        let start: String = lost.chars().take(80).collect();
+        return Err(unsafe_copy(&path, &format!("another tag would be lost or changed: {start}")));
+    }
+    if let Some(new) = after.iter().find(|item| !rest.contains(item)) {
+        let start: String = new.chars().take(80).collect();
+        return Err(unsafe_copy(&path, &format!("another tag would appear: {start}")));
     }
     let file = copy.as_file_mut();
     file.seek(SeekFrom::Start(0)).map_err(|e| io("reading the copy", e))?;
