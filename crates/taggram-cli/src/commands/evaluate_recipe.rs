@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use taggram_train::dataset::{Dataset, Group};
 use taggram_train::evaluate::{TableClassifier, cross_validate, evaluate, table_recipe};
 use taggram_train::report::ReportInfo;
+use taggram_train::train_classifier::{HeadRecipe, Input, cross_validate_classifier};
 
 use crate::Outcome;
 use crate::args::Evaluate;
@@ -35,7 +36,7 @@ pub enum Together {
 
 pub fn run(arguments: &Evaluate) -> anyhow::Result<Outcome> {
     let path = Path::new(&arguments.model);
-    let recipe = table_recipe(path)?;
+    let head = HeadRecipe::load(path)?.filter(|r| matches!(r.input, Input::Layer { .. }));
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let dataset = Dataset::open(&arguments.data)?;
     let Learning { cv, group, seed } = arguments.learning;
@@ -54,12 +55,36 @@ pub fn run(arguments: &Evaluate) -> anyhow::Result<Outcome> {
         dataset: arguments.data.display().to_string(),
         notes: vec!["Each classifier learnt from the train side alone; nothing was chosen by the test side.".into()],
     };
+    if head.is_some() && cv.is_none() {
+        anyhow::bail!(
+            "{}: a head on a network's layer is learnt within an evaluation only with --cv K; for a split, `taggram train` it and evaluate the model",
+            path.display()
+        );
+    }
     if let Some(k) = cv {
         let group = if group == Together::Artist { Group::Artist } else { Group::Song };
-        let all: Vec<usize> = (0..dataset.len()).collect();
-        let crossed = cross_validate(&dataset, &all, usize::from(k), group, seed, |_, split| {
-            Ok(Box::new(TableClassifier::fit(&name, &recipe, &dataset, &split.train, seed)?))
-        })?;
+        if group == Group::Artist {
+            let all: Vec<usize> = (0..dataset.len()).collect();
+            for (genre, artist) in dataset.lone_artists(&all) {
+                let note = format!(
+                    "Every song of {genre} is by {artist}: these are split by song, which flatters their figures."
+                );
+                eprintln!("{note}");
+                info.notes.push(note);
+            }
+        }
+        let crossed = if let Some(recipe) = &head {
+            let folds = (usize::from(k), group, seed);
+            cross_validate_classifier(&name, recipe, &dataset, folds, 0, &mut |message| {
+                eprintln!("{message}");
+            })?
+        } else {
+            let recipe = table_recipe(path)?;
+            let all: Vec<usize> = (0..dataset.len()).collect();
+            cross_validate(&dataset, &all, usize::from(k), group, seed, |_, split| {
+                Ok(Box::new(TableClassifier::fit(&name, &recipe, &dataset, &split.train, seed)?))
+            })?
+        };
         let (mean, deviation) = crossed.accuracy();
         let note = format!(
             "Accuracy of the {k} folds: mean {:.1} %, standard deviation {:.1} points.",
@@ -70,6 +95,7 @@ pub fn run(arguments: &Evaluate) -> anyhow::Result<Outcome> {
         info.notes.push(note);
         return super::evaluate::finish(&arguments.out, &info, &[crossed.pooled]);
     }
+    let recipe = table_recipe(path)?;
     let protocols = match arguments.split.as_str() {
         "fault-filtered" => vec!["fault-filtered", "strict"],
         other => vec![other],

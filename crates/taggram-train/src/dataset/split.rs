@@ -51,7 +51,8 @@ impl Default for Shares {
 /// What must not be on both sides of a fold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
-    /// Songs of one artist; a song without a known artist is on its own.
+    /// Songs of one artist; a song without a known artist is on its own. So are the songs of a genre
+    /// that has only one artist ([`Dataset::lone_artists`]): together they would leave no fold to learn it from.
     Artist,
     /// Segments of one song.
     Song,
@@ -331,6 +332,20 @@ impl Dataset {
             .collect())
     }
 
+    /// Genres whose songs among `tracks` are all by one artist, with that artist: no grouping by artist
+    /// can learn such a genre from one song and test it on another.
+    pub fn lone_artists(&self, tracks: &[usize]) -> Vec<(&str, &str)> {
+        let mut artists: Vec<BTreeSet<Option<&str>>> = vec![BTreeSet::new(); self.genres.len()];
+        for &t in tracks {
+            artists[self.tracks[t].genre].insert(self.tracks[t].artist.as_deref());
+        }
+        let named = self.genres.iter().map(String::as_str).zip(&artists);
+        named
+            .filter(|(_, of)| of.len() == 1)
+            .filter_map(|(genre, of)| Some((genre, (*of.first()?)?)))
+            .collect()
+    }
+
     /// Tracks that must stay together, in an order fixed by the dataset.
     pub fn groups(&self, tracks: &[usize], group: Group) -> Vec<Vec<usize>> {
         let mut parent: Vec<usize> = (0..self.tracks.len()).collect();
@@ -345,13 +360,19 @@ impl Dataset {
             let (a, b) = (root(parent, a), root(parent, b));
             parent[a.max(b)] = a.min(b);
         };
-        let mut first_of: HashMap<(&str, &str), usize> = HashMap::new();
+        let lone: HashSet<&str> = match group {
+            Group::Artist => self.lone_artists(tracks).into_iter().map(|(_, a)| a).collect(),
+            Group::Song => HashSet::new(),
+        };
+        let mut first_of: HashMap<&str, usize> = HashMap::new();
         let mut of_song: HashMap<&str, usize> = HashMap::new();
         for (t, track) in self.tracks.iter().enumerate() {
             let first = *of_song.entry(&track.song).or_insert(t);
             join(&mut parent, t, first);
-            if let (Group::Artist, Some(artist)) = (group, &track.artist) {
-                let first = *first_of.entry(("artist", artist)).or_insert(t);
+            if let (Group::Artist, Some(artist)) = (group, &track.artist)
+                && !lone.contains(artist.as_str())
+            {
+                let first = *first_of.entry(artist).or_insert(t);
                 join(&mut parent, t, first);
             }
         }

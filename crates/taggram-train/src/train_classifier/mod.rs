@@ -16,6 +16,8 @@
 //! c = 0.1
 //! ```
 
+mod cross;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
@@ -32,6 +34,8 @@ use crate::dataset::{Dataset, Group, Track, TrackSource};
 use crate::error::{ErrorKind, TrainError};
 use crate::evaluate::{STORED_LAYER, stored_rows};
 use crate::metrics::{Metrics, apply_temperature, fit_temperature};
+
+pub use cross::cross_validate_classifier;
 
 /// Seed of the bootstrap in figures about the train songs.
 const BOOTSTRAP_SEED: u64 = 0;
@@ -156,10 +160,18 @@ pub fn train_classifier(
     threads: usize,
     notice: &mut (dyn FnMut(&str) + Send),
 ) -> Result<Artifact, TrainError> {
+    in_threads(threads, || train_here(name, recipe, dataset, threads, notice))
+}
+
+/// Runs `work` on so many threads; 0 means one a processor.
+fn in_threads<T: Send>(
+    threads: usize,
+    work: impl FnOnce() -> Result<T, TrainError> + Send,
+) -> Result<T, TrainError> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|e| {
         TrainError::new("threads", ErrorKind::Overloaded, format!("they could not be started: {e}"))
     })?;
-    pool.install(|| train_here(name, recipe, dataset, threads, notice))
+    pool.install(work)
 }
 
 fn train_here(
