@@ -47,6 +47,13 @@ pub enum TeacherLoss {
         /// Factor of this part of the loss.
         weight: f32,
     },
+    /// A head of its own, mean squared error against the log-odds of probabilities, each brought to mean 0 and
+    /// deviation 1 over the train songs: what a teacher thinks improbable is learnt as well as what it
+    /// thinks probable.
+    LogOdds {
+        /// Factor of this part of the loss.
+        weight: f32,
+    },
     /// A head of its own, 1 − cosine of the angle.
     Cosine {
         /// Factor of this part of the loss.
@@ -71,6 +78,7 @@ impl TeacherLoss {
     fn weight(self) -> f32 {
         let (Self::Bce { weight }
         | Self::Mse { weight }
+        | Self::LogOdds { weight }
         | Self::Cosine { weight }
         | Self::Kl { weight, .. }) = self;
         weight
@@ -211,7 +219,7 @@ impl TeacherLoss {
                 }
                 loss / f64::from(n)
             }
-            Self::Mse { .. } => {
+            Self::Mse { .. } | Self::LogOdds { .. } => {
                 let mut loss = 0.0;
                 for (g, (y, t)) in each {
                     *g += scale * 2.0 * (y - t) / n;

@@ -55,6 +55,24 @@ pub struct DataRecipe {
     /// a logistic regression on them that never saw the song's artist (5 folds of the train songs).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub genres_from: Vec<String>,
+    /// Songs without genres, of which only what teachers say is learnt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unlabelled: Option<Unlabelled>,
+}
+
+/// The `[data.unlabelled]` table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unlabelled {
+    /// A feature cache or a folder of audio, relative to the working folder: it is no part of the
+    /// dataset. What genres it names is ignored.
+    pub songs: String,
+    /// Teachers of these songs: name → file, relative to the working folder. Names are among those
+    /// of `[data.teachers]`: the values are brought to the same scale.
+    pub teachers: BTreeMap<String, String>,
+    /// Random patches taken from each of these songs in an epoch.
+    #[serde(default = "one")]
+    pub patches_per_clip: usize,
 }
 
 /// The `[fit]` table.
@@ -160,6 +178,21 @@ impl Recipe {
                 let message =
                     format!("there is no [loss.teachers.{name}] that says how to learn from it");
                 return Err(TrainError::malformed(format!("[data.teachers] {name}"), message));
+            }
+        }
+        if let Some(unlabelled) = &self.data.unlabelled {
+            if unlabelled.teachers.is_empty() || unlabelled.patches_per_clip == 0 {
+                let message = "songs without genres need a teacher and at least one patch an epoch";
+                return Err(TrainError::malformed("[data.unlabelled]", message));
+            }
+            for name in unlabelled.teachers.keys() {
+                if !self.data.teachers.contains_key(name) {
+                    let message = "this teacher is not among those of the train songs";
+                    return Err(TrainError::malformed(
+                        format!("[data.unlabelled.teachers] {name}"),
+                        message,
+                    ));
+                }
             }
         }
         for name in &self.data.genres_from {

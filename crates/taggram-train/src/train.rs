@@ -1,8 +1,10 @@
 //! From a recipe and a dataset to a model file: what `taggram train` does for a network.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use taggram_model::artifact::FORMAT;
+use taggram_model::classifier::Pipeline;
 use taggram_model::{Answer, Artifact, Body, Calibration, Description, Engine, Weights};
 
 use crate::classifiers::{self, ClassifierKind, ClassifierRecipe, Rows, Scaling};
@@ -65,8 +67,10 @@ pub fn train(
         train: clips(recipe, dataset, &split.train, &targets)?,
         valid: clips(recipe, dataset, &split.valid, &[])?,
         classes: dataset.genres.clone(),
+        unlabelled: unlabelled(recipe, dataset, &split, &targets, notice)?,
     };
-    let network = recipe.network(data.classes.len(), &teacher_sizes(&data.train)?)?;
+    let network = recipe
+        .network(data.classes.len(), &teacher_sizes(data.train.iter().chain(&data.unlabelled))?)?;
     let lean = network.with_outputs(&["logits"])?;
     notice(&format!(
         "{} parameters, {:.1} million multiply–accumulates a patch",
@@ -111,11 +115,7 @@ type Named = (String, SoftTargets);
 
 /// What the recipe's teachers say of the train songs.
 fn teachers(recipe: &Recipe, dataset: &Dataset, split: &Split) -> Result<Vec<Named>, TrainError> {
-    let folder = if dataset.origin.is_dir() {
-        dataset.origin.clone()
-    } else {
-        dataset.origin.parent().map(std::path::Path::to_path_buf).unwrap_or_default()
-    };
+    let folder = folder(dataset);
     let mut targets = Vec::new();
     for (name, file) in &recipe.data.teachers {
         let teacher = Teacher::open(&folder.join(file))?;
@@ -123,11 +123,124 @@ fn teachers(recipe: &Recipe, dataset: &Dataset, split: &Split) -> Result<Vec<Nam
             Some(TeacherLoss::Bce { .. } | TeacherLoss::Kl { .. }) => {
                 teacher.probabilities(dataset, split)?
             }
+            Some(TeacherLoss::LogOdds { .. }) => teacher.log_odds(dataset, split)?,
             _ => teacher.standardised(dataset, split)?,
         };
         targets.push((name.clone(), soft));
     }
     Ok(targets)
+}
+
+/// The folder that paths in a recipe are relative to.
+fn folder(dataset: &Dataset) -> PathBuf {
+    if dataset.origin.is_dir() {
+        dataset.origin.clone()
+    } else {
+        dataset.origin.parent().map(Path::to_path_buf).unwrap_or_default()
+    }
+}
+
+/// The songs of `[data.unlabelled]`, with what their teachers say and, where the recipe asks for genres, what a
+/// logistic regression makes of that which has learnt from the train songs.
+fn unlabelled(
+    recipe: &Recipe,
+    dataset: &Dataset,
+    split: &Split,
+    targets: &[Named],
+    notice: &mut dyn FnMut(&str),
+) -> Result<Vec<Clip>, TrainError> {
+    let Some(asked) = &recipe.data.unlabelled else { return Ok(Vec::new()) };
+    let others = Dataset::open(Path::new(&asked.songs))?;
+    let kept: BTreeSet<&str> =
+        split.valid.iter().chain(&split.test).map(|&t| dataset.tracks[t].song.as_str()).collect();
+    if let Some(track) = others.tracks.iter().find(|t| kept.contains(t.song.as_str())) {
+        let message = format!(
+            "`{}` is a validation or test song of {}: nothing may be learnt from it",
+            track.id, split.name
+        );
+        return Err(TrainError::malformed("[data.unlabelled] songs", message));
+    }
+    let mut said = Vec::new();
+    for (name, file) in &asked.teachers {
+        let teacher = Teacher::open(Path::new(file))?;
+        if let Some((_, known)) = targets.iter().find(|(n, _)| n == name) {
+            said.push((name.clone(), known.of_others(&teacher, &others)?));
+        }
+    }
+    let from: Vec<&String> =
+        recipe.data.genres_from.iter().filter(|n| asked.teachers.contains_key(*n)).collect();
+    if !from.is_empty() {
+        let known = asked_of(&from, targets);
+        let regression = regression(&known, dataset, &known_to(&known, dataset, &split.train))?;
+        let these = asked_of(&from, &said);
+        let tracks = known_to(&these, &others, &(0..others.len()).collect::<Vec<_>>());
+        let answers = answers(&regression, &these, &others, &tracks)?;
+        said.push((GENRES.into(), SoftTargets::from_rows(dataset.genres.len(), answers)));
+    }
+    notice(&format!("{} songs without genres, known to {}", others.len(), names(&said)));
+    let tracks: Vec<usize> = (0..others.len())
+        .filter(|&t| said.iter().any(|(_, soft)| soft.get(&others.tracks[t].song).is_some()))
+        .collect();
+    clips(recipe, &others, &tracks, &said)
+}
+
+fn names(said: &[Named]) -> String {
+    said.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// The soft targets of the teachers of these names.
+fn asked_of<'t>(names: &[&String], targets: &'t [Named]) -> Vec<&'t SoftTargets> {
+    let of = |name: &&String| targets.iter().find(|(n, _)| n == *name).map(|(_, soft)| soft);
+    names.iter().filter_map(of).collect()
+}
+
+/// What teachers say of a song, one after the other; none where one does not know it.
+fn row(of: &[&SoftTargets], song: &str) -> Option<Vec<f32>> {
+    of.iter().try_fold(Vec::new(), |mut row, soft| {
+        row.extend_from_slice(soft.get(song)?);
+        Some(row)
+    })
+}
+
+fn known_to(of: &[&SoftTargets], dataset: &Dataset, tracks: &[usize]) -> Vec<usize> {
+    tracks.iter().copied().filter(|&t| row(of, &dataset.tracks[t].song).is_some()).collect()
+}
+
+fn rows(of: &[&SoftTargets], dataset: &Dataset, tracks: &[usize]) -> Rows {
+    let data: Vec<f32> =
+        tracks.iter().filter_map(|&t| row(of, &dataset.tracks[t].song)).flatten().collect();
+    let labels: Vec<usize> = tracks.iter().map(|&t| dataset.tracks[t].genre).collect();
+    let columns = data.len() / labels.len().max(1);
+    Rows { data, columns, labels, groups: Vec::new() }
+}
+
+/// A logistic regression from what teachers say of `tracks` to their genres.
+fn regression(
+    of: &[&SoftTargets],
+    dataset: &Dataset,
+    tracks: &[usize],
+) -> Result<Pipeline, TrainError> {
+    let recipe = ClassifierRecipe {
+        scaling: Scaling::Standard,
+        pca: None,
+        whiten: true,
+        classifier: ClassifierKind::Logistic { c: GENRES_C },
+    };
+    classifiers::train(&recipe, &rows(of, dataset, tracks), &dataset.genres, 0)
+}
+
+/// Its genre probabilities for songs, by their names.
+fn answers(
+    regression: &Pipeline,
+    of: &[&SoftTargets],
+    dataset: &Dataset,
+    tracks: &[usize],
+) -> Result<Vec<(String, Vec<f32>)>, TrainError> {
+    let answers = regression
+        .predict_rows(&rows(of, dataset, tracks).data)
+        .map_err(|e| TrainError::malformed("genres_from", e.to_string()))?;
+    let answers = answers.chunks_exact(regression.classes().len()).map(<[f32]>::to_vec);
+    Ok(tracks.iter().map(|&t| dataset.tracks[t].song.clone()).zip(answers).collect())
 }
 
 /// What a logistic regression on teachers' values says of the genre of each train song, having learnt
@@ -138,41 +251,12 @@ fn out_of_fold(
     split: &Split,
     targets: &[Named],
 ) -> Result<SoftTargets, TrainError> {
-    let asked: Vec<&SoftTargets> = recipe
-        .data
-        .genres_from
-        .iter()
-        .filter_map(|name| targets.iter().find(|(n, _)| n == name).map(|(_, soft)| soft))
-        .collect();
-    let row = |track: usize| -> Option<Vec<f32>> {
-        let song = &dataset.tracks[track].song;
-        asked.iter().try_fold(Vec::new(), |mut row, soft| {
-            row.extend_from_slice(soft.get(song)?);
-            Some(row)
-        })
-    };
-    let known: Vec<usize> = split.train.iter().copied().filter(|&t| row(t).is_some()).collect();
-    let rows = |tracks: &[usize]| {
-        let data: Vec<f32> = tracks.iter().filter_map(|&t| row(t)).flatten().collect();
-        let labels: Vec<usize> = tracks.iter().map(|&t| dataset.tracks[t].genre).collect();
-        let columns = data.len() / labels.len().max(1);
-        Rows { data, columns, labels, groups: Vec::new() }
-    };
-    let regression = ClassifierRecipe {
-        scaling: Scaling::Standard,
-        pca: None,
-        whiten: true,
-        classifier: ClassifierKind::Logistic { c: GENRES_C },
-    };
+    let of = asked_of(&recipe.data.genres_from.iter().collect::<Vec<_>>(), targets);
+    let known = known_to(&of, dataset, &split.train);
     let mut said = Vec::new();
     for fold in dataset.k_fold_of(&known, GENRES_FOLDS, Group::Artist, recipe.fit.seed)? {
-        let pipeline = classifiers::train(&regression, &rows(&fold.train), &dataset.genres, 0)?;
-        let held_out = rows(&fold.test);
-        let answers = pipeline
-            .predict_rows(&held_out.data)
-            .map_err(|e| TrainError::malformed("genres_from", e.to_string()))?;
-        let answers = answers.chunks_exact(dataset.genres.len()).map(<[f32]>::to_vec);
-        said.extend(fold.test.iter().map(|&t| dataset.tracks[t].song.clone()).zip(answers));
+        let regression = regression(&of, dataset, &fold.train)?;
+        said.extend(answers(&regression, &of, dataset, &fold.test)?);
     }
     Ok(SoftTargets::from_rows(dataset.genres.len(), said))
 }

@@ -1,8 +1,9 @@
 //! `taggram tags`: what a tagging network says of music over time, or what any of its layers holds.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
@@ -12,7 +13,8 @@ use taggram_train::files::write_whole;
 use taggram_train::npy::{self, DType};
 
 use crate::Outcome;
-use taggram_library as files;
+use crate::work::{in_order, processors, progress_bar};
+use taggram_library::{self as files, Found};
 
 /// Tags that text names for a file unless told otherwise.
 const TOP: usize = 10;
@@ -38,9 +40,13 @@ pub struct Tags {
     /// Form of the answer
     #[arg(long, value_enum, default_value_t = Form::Text)]
     format: Form,
-    /// Where to write it [default: standard output]; needed for npy, which holds one file
+    /// Where to write it [default: standard output]; npy needs it, and for several files writes a list beside it
+    /// that names the file of each row: X.npy and X_rows.txt, which `taggram train` and `evaluate` read
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Files to work on at once [default: one a processor]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
     /// Part of each song to listen to: full, or middle:SECONDS
     #[arg(long, value_name = "PART", default_value = "full", value_parser = crate::args::excerpt)]
     excerpt: Excerpt,
@@ -55,7 +61,7 @@ enum Form {
     Json,
     /// A table with a row a window
     Csv,
-    /// An array of 32-bit floats, [window, tag]
+    /// An array of 32-bit floats, [window, tag], the windows of all files one after the other
     Npy,
 }
 
@@ -69,47 +75,117 @@ fn positive(text: &str) -> Result<f64, String> {
 pub fn run(arguments: &Tags) -> anyhow::Result<Outcome> {
     let model = model(arguments)?;
     let files = files::find(&arguments.paths);
-    if arguments.format == Form::Npy && (files.len() != 1 || arguments.out.is_none()) {
+    if files.is_empty() {
+        bail!("there is no audio file in {}", files::display(&arguments.paths));
+    }
+    let Some(path) = &arguments.out else {
+        if arguments.format == Form::Npy {
+            bail!("npy is no text for a terminal: --out FILE says where to write it");
+        }
+        return write(arguments, &model, &files, &mut io::stdout().lock(), &mut |_, _| ());
+    };
+    // A file is written at the end and whole, or not at all.
+    let (mut text, mut rows, mut stems) = (Vec::new(), Rows::default(), BTreeSet::new());
+    let mut twice = None;
+    let outcome = write(arguments, &model, &files, &mut text, &mut |path, heard| {
+        if arguments.format == Form::Npy {
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            rows.add(&stem, heard);
+            if !stems.insert(stem) {
+                twice = Some(path.to_path_buf());
+            }
+        }
+    })?;
+    if let Some(path) = twice {
         bail!(
-            "npy holds the windows of one file: name one file ({} were found) and --out FILE",
-            files.len()
+            "{}: another file has the same name, and rows are told apart by the names of their files",
+            path.display()
         );
     }
-    if files.is_empty() {
-        bail!("there is no audio file in the folder");
+    match arguments.format {
+        Form::Npy if rows.files == 0 => {}
+        Form::Npy => rows.write(path, model.labels().len())?,
+        _ if text.is_empty() => {}
+        _ => write_whole(path, |file| file.write_all(&text))?,
     }
+    Ok(outcome)
+}
+
+/// What goes into an array: the windows of all files, and the file of each.
+#[derive(Default)]
+struct Rows {
+    files: usize,
+    values: Vec<f32>,
+    names: String,
+}
+
+impl Rows {
+    fn add(&mut self, name: &str, heard: &Heard) {
+        self.files += 1;
+        self.values.extend_from_slice(&heard.taggram.probabilities);
+        for _ in 0..heard.taggram.len() {
+            self.names.push_str(name);
+            self.names.push('\n');
+        }
+    }
+
+    fn write(&self, path: &Path, width: usize) -> anyhow::Result<()> {
+        let shape = [self.values.len() / width.max(1), width];
+        write_whole(path, |file| npy::write(file, DType::F32, &shape, &self.values))?;
+        if self.files > 1 {
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+            let list = path.with_file_name(format!("{stem}_rows.txt"));
+            write_whole(&list, |file| file.write_all(self.names.as_bytes()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Listens to all files and writes what the format says of each, in their order; `also` is told too.
+fn write(
+    arguments: &Tags,
+    model: &Model,
+    files: &[Found],
+    out: &mut dyn Write,
+    also: &mut dyn FnMut(&Path, &Heard),
+) -> anyhow::Result<Outcome> {
+    let jobs = arguments.jobs.map_or_else(processors, usize::from);
     let how = Listen {
         excerpt: arguments.excerpt,
         decide: Decide::Mean,
-        threads: crate::work::processors(),
+        // Several files are worked on at once, or one by all.
+        threads: jobs.div_ceil(files.len()),
         ..Listen::default()
     };
-    // A file is written at the end and whole, or not at all.
-    let (mut stdout, mut buffer) = (io::stdout().lock(), Vec::new());
-    let out: &mut dyn Write = if arguments.out.is_some() { &mut buffer } else { &mut stdout };
     if arguments.format == Form::Csv {
         let labels: Vec<String> = model.labels().iter().map(|l| crate::output::cell(l)).collect();
         writeln!(out, "path,start_s,end_s,{}", labels.join(","))?;
     }
+    let bar = progress_bar(files.len());
     let mut failed = 0usize;
-    for found in &files {
-        let (path, heard) = match found {
-            Ok(path) => (path, taggram::listen(&model, Source::Path(path.clone()), &how)),
-            Err((path, why)) => {
-                (path, Err(taggram::Error::new(taggram::ErrorKind::Unreadable, why.clone())))
-            }
-        };
+    let listen = |found: &Found| match found {
+        Ok(path) => {
+            let heard = taggram::listen(model, Source::Path(path.clone()), &how);
+            (path.clone(), heard)
+        }
+        Err((path, why)) => {
+            (path.clone(), Err(taggram::Error::new(taggram::ErrorKind::Unreadable, why.clone())))
+        }
+    };
+    in_order(files, jobs.min(files.len()), listen, |(path, heard)| {
+        bar.inc(1);
         let name = path.to_string_lossy();
         match heard {
             Ok(heard) => {
                 for warning in &heard.warnings {
-                    eprintln!("taggram: {name}: {warning}");
+                    bar.suspend(|| eprintln!("taggram: {name}: {warning}"));
                 }
-                print(out, arguments, &name, &model, &heard)?;
+                also(&path, &heard);
+                bar.suspend(|| print(out, arguments, &name, model, &heard))?;
             }
             Err(error) => {
                 failed += 1;
-                eprintln!("taggram: {name}: {error}");
+                bar.suspend(|| eprintln!("taggram: {name}: {error}"));
                 if arguments.format == Form::Json {
                     let record =
                         json!({ "path": name, "model": model.name(), "error": error.to_string() });
@@ -117,10 +193,9 @@ pub fn run(arguments: &Tags) -> anyhow::Result<Outcome> {
                 }
             }
         }
-    }
-    if let Some(path) = arguments.out.as_ref().filter(|_| failed < files.len()) {
-        write_whole(path, |file| file.write_all(&buffer))?;
-    }
+        Ok(())
+    })?;
+    bar.finish_and_clear();
     Ok(if failed == 0 { Outcome::Done } else { Outcome::SomeFailed })
 }
 
@@ -194,10 +269,8 @@ fn print(
                 writeln!(out, "{line}")?;
             }
         }
-        Form::Npy => {
-            let shape = [taggram.len(), taggram.labels.len()];
-            npy::write(&mut &mut *out, DType::F32, &shape, &taggram.probabilities)?;
-        }
+        // Written when all files are known.
+        Form::Npy => {}
     }
     out.flush()
 }

@@ -19,6 +19,8 @@ pub struct Teacher {
 pub struct SoftTargets {
     /// Values a target.
     pub width: usize,
+    /// Whether the values are log-odds of the teacher's probabilities.
+    pub log_odds: bool,
     /// Taken off each value before dividing; zeros when the values were left as they are.
     pub mean: Vec<f32>,
     /// Each value was divided by this; ones when the values were left as they are.
@@ -33,7 +35,25 @@ impl SoftTargets {
         rows: impl IntoIterator<Item = (String, Vec<f32>)>,
     ) -> Self {
         let targets = rows.into_iter().collect();
-        Self { width, mean: vec![0.0; width], deviation: vec![1.0; width], targets }
+        let (mean, deviation) = (vec![0.0; width], vec![1.0; width]);
+        Self { width, log_odds: false, mean, deviation, targets }
+    }
+
+    /// What another teacher of the same kind says of all songs of another dataset, on the scale of these targets.
+    ///
+    /// # Errors
+    /// Values of another number, or no song that the teacher knows.
+    pub fn of_others(&self, teacher: &Teacher, dataset: &Dataset) -> Result<Self> {
+        if teacher.width != self.width {
+            return Err(fault(
+                &teacher.path,
+                ErrorKind::Malformed,
+                format!("it says {} values a song, the train songs' {}", teacher.width, self.width),
+            ));
+        }
+        let all: BTreeSet<usize> = (0..dataset.len()).collect();
+        let scale = (self.mean.clone(), self.deviation.clone());
+        teacher.targets(dataset, all, self.log_odds, scale)
     }
 
     /// The target of a track, `[value]`; none for a song that the teacher does not know or
@@ -84,7 +104,8 @@ impl Teacher {
     /// # Errors
     /// When no train song is known to the teacher.
     pub fn probabilities(&self, dataset: &Dataset, split: &Split) -> Result<SoftTargets> {
-        self.targets(dataset, split, vec![0.0; self.width], vec![1.0; self.width])
+        let as_they_are = (vec![0.0; self.width], vec![1.0; self.width]);
+        self.targets(dataset, learnable(dataset, split), false, as_they_are)
     }
 
     /// Targets with mean 0 and deviation 1 over the train songs, for those songs only. A value
@@ -93,9 +114,23 @@ impl Teacher {
     /// # Errors
     /// When no train song is known to the teacher.
     pub fn standardised(&self, dataset: &Dataset, split: &Split) -> Result<SoftTargets> {
-        let known: Vec<&Vec<f32>> = learnable(dataset, split)
-            .into_iter()
-            .filter_map(|t| self.vectors.get(&dataset.tracks[t].song))
+        self.scaled(dataset, split, false)
+    }
+
+    /// Log-odds of probabilities, with mean 0 and deviation 1 over the train songs, for those songs only.
+    ///
+    /// # Errors
+    /// When no train song is known to the teacher.
+    pub fn log_odds(&self, dataset: &Dataset, split: &Split) -> Result<SoftTargets> {
+        self.scaled(dataset, split, true)
+    }
+
+    fn scaled(&self, dataset: &Dataset, split: &Split, log_odds: bool) -> Result<SoftTargets> {
+        let songs = learnable(dataset, split);
+        let known: Vec<Vec<f32>> = songs
+            .iter()
+            .filter_map(|&t| self.vectors.get(&dataset.tracks[t].song))
+            .map(|vector| vector.iter().map(|&v| value(v, log_odds)).collect())
             .collect();
         let n = known.len().max(1) as f64;
         let (mut mean, mut deviation) = (vec![0f32; self.width], vec![1f32; self.width]);
@@ -105,22 +140,25 @@ impl Teacher {
             mean[i] = m as f32;
             deviation[i] = if var > 1e-18 { var.sqrt() as f32 } else { 1.0 };
         }
-        self.targets(dataset, split, mean, deviation)
+        self.targets(dataset, songs, log_odds, (mean, deviation))
     }
 
     fn targets(
         &self,
         dataset: &Dataset,
-        split: &Split,
-        mean: Vec<f32>,
-        deviation: Vec<f32>,
+        songs: BTreeSet<usize>,
+        log_odds: bool,
+        (mean, deviation): (Vec<f32>, Vec<f32>),
     ) -> Result<SoftTargets> {
         let mut targets = HashMap::new();
-        for t in learnable(dataset, split) {
+        let asked = songs.len();
+        for t in songs {
             let track = &dataset.tracks[t];
             if let Some(vector) = self.vectors.get(&track.song) {
-                let scaled =
-                    vector.iter().zip(mean.iter().zip(&deviation)).map(|(v, (m, d))| (v - m) / d);
+                let scaled = vector
+                    .iter()
+                    .zip(mean.iter().zip(&deviation))
+                    .map(|(&v, (m, d))| (value(v, log_odds) - m) / d);
                 targets.insert(track.id.clone(), scaled.collect());
             }
         }
@@ -128,15 +166,18 @@ impl Teacher {
             return Err(fault(
                 &self.path,
                 ErrorKind::TooShort,
-                format!(
-                    "the teacher knows none of the {} train songs of `{}`",
-                    split.train.len(),
-                    split.name
-                ),
+                format!("the teacher knows none of the {asked} songs that may be learnt from"),
             ));
         }
-        Ok(SoftTargets { width: self.width, mean, deviation, targets })
+        Ok(SoftTargets { width: self.width, log_odds, mean, deviation, targets })
     }
+}
+
+/// Probabilities nearer to 0 or 1 than this count as this near: beyond it a network's answers are noise.
+const LEAST: f32 = 1e-4;
+
+fn value(v: f32, log_odds: bool) -> f32 {
+    if log_odds { ((v + LEAST) / (1.0 - v + LEAST)).ln() } else { v }
 }
 
 /// Train songs that share no song with the other sides: the guard that keeps a teacher's

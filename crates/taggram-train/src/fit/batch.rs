@@ -57,8 +57,7 @@ impl<'a> Batches<'a> {
             .teachers
             .keys()
             .filter_map(|name| {
-                data.train
-                    .iter()
+                data.learnt_from()
                     .find_map(|c| c.targets.get(name))
                     .map(|t| (name.as_str(), t.len()))
             })
@@ -66,8 +65,14 @@ impl<'a> Batches<'a> {
         Self { data, recipe, size: first, class_weights, teachers }
     }
 
-    fn examples(&self) -> usize {
+    /// Examples of songs with a genre; those of songs without one follow.
+    fn labelled(&self) -> usize {
         self.data.train.len() * self.recipe.fit.patches_per_clip
+    }
+
+    fn examples(&self) -> usize {
+        let each = self.recipe.data.unlabelled.as_ref().map_or(1, |u| u.patches_per_clip);
+        self.labelled() + self.data.unlabelled.len() * each
     }
 
     /// Batches an epoch. A last one of a single patch is left out: it has no statistics.
@@ -77,7 +82,7 @@ impl<'a> Batches<'a> {
         (whole + usize::from(rest > 1)).max(1)
     }
 
-    /// The examples of an epoch in random order; example i is of clip i / patches_per_clip.
+    /// The examples of an epoch in random order.
     pub fn order(&self, epoch: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.examples()).collect();
         Rng::at(&[self.recipe.fit.seed, SHUFFLE, epoch as u64]).shuffle(&mut order);
@@ -113,7 +118,15 @@ impl<'a> Batches<'a> {
     }
 
     fn clip(&self, example: usize) -> &'a Clip {
-        &self.data.train[example / self.recipe.fit.patches_per_clip]
+        match example.checked_sub(self.labelled()) {
+            None => &self.data.train[example / self.recipe.fit.patches_per_clip],
+            Some(rest) => &self.data.unlabelled[rest % self.data.unlabelled.len()],
+        }
+    }
+
+    /// How much the genre of an example counts: nothing where it has none.
+    fn weight(&self, example: usize) -> f32 {
+        if example < self.labelled() { self.class_weights[self.clip(example).label] } else { 0.0 }
     }
 
     fn patch(&self, clip: &Clip, patch: &mut [f32], rng: &mut Rng) {
@@ -143,14 +156,19 @@ impl<'a> Batches<'a> {
             .map(|i| (self.clip(chosen[i]), self.clip(chosen[(i + 1) % chosen.len()]), shares[i]))
             .collect();
         let mut targets = Targets::default();
-        for &(a, b, share) in &pairs {
+        for (i, &(a, b, share)) in pairs.iter().enumerate() {
+            let parts = [
+                (a, share * self.weight(chosen[i])),
+                (b, (1.0 - share) * self.weight(chosen[(i + 1) % chosen.len()])),
+            ];
+            // What each part counts is in the weight of the sample; the row stays a distribution.
+            let weight: f32 = parts.iter().map(|(_, w)| w).sum();
             let row = targets.classes.len();
             targets.classes.resize(row + classes, smoothing / classes as f32);
-            targets.classes[row + a.label] += (1.0 - smoothing) * share;
-            targets.classes[row + b.label] += (1.0 - smoothing) * (1.0 - share);
-            targets.weights.push(
-                share * self.class_weights[a.label] + (1.0 - share) * self.class_weights[b.label],
-            );
+            for (clip, part) in parts.iter().filter(|(_, part)| *part > 0.0) {
+                targets.classes[row + clip.label] += (1.0 - smoothing) * part / weight;
+            }
+            targets.weights.push(weight);
         }
         for &(name, size) in &self.teachers {
             let (mut values, mut present) = (Vec::with_capacity(size * pairs.len()), Vec::new());

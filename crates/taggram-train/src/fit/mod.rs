@@ -50,6 +50,15 @@ pub struct Data {
     pub valid: Vec<Clip>,
     /// Names of the genres.
     pub classes: Vec<String>,
+    /// Songs of which only the soft targets are learnt; their labels mean nothing.
+    pub unlabelled: Vec<Clip>,
+}
+
+impl Data {
+    /// All songs that updates are made of.
+    fn learnt_from(&self) -> impl Iterator<Item = &Clip> {
+        self.train.iter().chain(&self.unlabelled)
+    }
 }
 
 /// Where and how a training runs; nothing here changes its numbers.
@@ -125,7 +134,9 @@ pub fn fit(
 ///
 /// # Errors
 /// A teacher whose targets differ in size.
-pub fn teacher_sizes(clips: &[Clip]) -> Result<BTreeMap<String, usize>, TrainError> {
+pub fn teacher_sizes<'a>(
+    clips: impl IntoIterator<Item = &'a Clip>,
+) -> Result<BTreeMap<String, usize>, TrainError> {
     let mut sizes = BTreeMap::new();
     for clip in clips {
         for (name, target) in &clip.targets {
@@ -166,7 +177,7 @@ fn check_data(network: &Network, data: &Data, recipe: &Recipe) -> Result<(), Tra
             format!("is {:?}; there are {} genres", shapes.get(LOGITS), data.classes.len());
         return Err(TrainError::malformed("output `logits`", message));
     }
-    for clip in data.train.iter().chain(&data.valid) {
+    for clip in data.learnt_from().chain(&data.valid) {
         let place = || format!("song {}", clip.id);
         if clip.map.channels != input[0] || clip.map.bands != input[2] || clip.map.frames == 0 {
             let message = format!(
@@ -188,7 +199,7 @@ fn check_data(network: &Network, data: &Data, recipe: &Recipe) -> Result<(), Tra
             ));
         }
     }
-    let sizes = teacher_sizes(&data.train)?;
+    let sizes = teacher_sizes(data.learnt_from())?;
     for (name, teacher) in &recipe.loss.teachers {
         let Some(&size) = sizes.get(name) else {
             let message = "no train song has a target of this name";
@@ -543,7 +554,7 @@ fn fingerprint(network: &Network, data: &Data, recipe: &Recipe) -> String {
         bytes.iter().for_each(|b| hash = (hash ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3))
     };
     add(format!("{recipe:?}{network:?}{:?}", data.classes).as_bytes());
-    for clip in data.train.iter().chain(&data.valid) {
+    for clip in data.learnt_from().chain(&data.valid) {
         add(format!("{}\n{} {} {:?}", clip.id, clip.label, clip.map.frames, clip.targets.keys())
             .as_bytes());
         // A sample of the values tells other features apart at no cost.
