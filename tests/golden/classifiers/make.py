@@ -10,6 +10,7 @@ import pathlib
 import numpy as np
 import xgboost
 from sklearn.decomposition import PCA
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
@@ -38,6 +39,8 @@ out = {"x": x.tolist(), "y": y.tolist(), "xt": xt.tolist(), "pca": pca.transform
 for c in (1.0, 0.05):
     m = LogisticRegression(C=c, tol=1e-9, max_iter=100000).fit(z, y)
     out[f"logistic_{c}"] = m.predict_proba(zt).tolist()
+m = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1).fit(z, y)
+out["discriminant"] = m.predict_proba(zt).tolist()
 out["gaussian_nb"] = GaussianNB().fit(z, y).predict_proba(zt).tolist()
 for vote in ("uniform", "distance"):
     m = KNeighborsClassifier(5, weights=vote).fit(z, y)

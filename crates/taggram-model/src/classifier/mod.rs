@@ -24,13 +24,15 @@ pub use linear::{GaussianNb, LinearSvm, Logistic, Platt};
 pub use neighbours::{Knn, Vote};
 pub use parts::Parts;
 pub use perceptron::Perceptron;
-pub use steps::{Pca, Scaler};
+pub use steps::{Pca, Scaler, log_odds};
 pub use svm::RbfSvm;
 pub use trees::{BoostedTrees, Forest, Link, Node, Tree};
 
 /// What happens to a row before it is classified.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
+    /// Each value, a probability, to its [`log_odds`].
+    LogOdds,
     /// Each column to mean 0 and deviation 1.
     Scaler(Scaler),
     /// Principal components.
@@ -148,6 +150,7 @@ impl Pipeline {
         let mut row = row.to_vec();
         for step in &self.steps {
             row = match step {
+                Step::LogOdds => row.into_iter().map(log_odds).collect(),
                 Step::Scaler(s) => s.apply(&row),
                 Step::Pca(p) => p.apply(&row),
             };
@@ -191,6 +194,7 @@ impl Pipeline {
         let mut width = self.inputs;
         for (i, step) in self.steps.iter().enumerate() {
             let (wanted, next) = match step {
+                Step::LogOdds => (width, width),
                 Step::Scaler(s) => (s.mean.len(), s.mean.len()),
                 Step::Pca(p) => (p.mean.len(), p.outputs()),
             };

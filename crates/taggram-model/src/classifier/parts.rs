@@ -28,6 +28,7 @@ struct Description {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum StepKind {
+    LogOdds,
     Scaler,
     Pca,
 }
@@ -62,6 +63,7 @@ impl Pipeline {
                 t.insert(format!("step{i}.{part}"), Tensor::new(shape, data.to_vec()));
             };
             match step {
+                Step::LogOdds => steps.push(StepKind::LogOdds),
                 Step::Scaler(s) => {
                     put("mean", vec![s.mean.len()], &s.mean);
                     put("deviation", vec![s.deviation.len()], &s.deviation);
@@ -151,6 +153,7 @@ impl Pipeline {
             let part = |name: &str| format!("step{i}.{name}");
             let mean = tensors.take(&part("mean"), &[Some(width)])?.data;
             steps.push(match kind {
+                StepKind::LogOdds => Step::LogOdds,
                 StepKind::Scaler => {
                     let deviation = tensors.take(&part("deviation"), &[Some(width)])?.data;
                     positive(&part("deviation"), &deviation)?;

@@ -1,5 +1,16 @@
 //! What happens to a row before it is classified.
 
+/// Probabilities nearer to 0 or 1 than this count as this near: beyond it a network's answers are noise.
+const LEAST: f32 = 1e-4;
+
+/// ln(p / (1 − p)) of a probability, between −9.2 and 9.2; values outside 0…1 count as the nearer of the two.
+///
+/// On this scale a tag that is ten times as improbable is as far away as one that is ten times as probable.
+pub fn log_odds(probability: f32) -> f32 {
+    let p = probability.clamp(0.0, 1.0);
+    ((p + LEAST) / (1.0 - p + LEAST)).ln()
+}
+
 /// Brings every column to mean 0 and deviation 1, as scikit-learn's `StandardScaler`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scaler {

@@ -22,7 +22,7 @@ pub use recipe::{
     BoostOptions, ClassifierKind, ClassifierRecipe, ForestOptions, Gamma, MlpOptions, Scaling,
 };
 
-use taggram_model::classifier::{Classifier, ClassifierError, Pipeline, Step};
+use taggram_model::classifier::{Classifier, ClassifierError, Pipeline, Step, log_odds};
 
 use crate::error::{ErrorKind, TrainError};
 
@@ -115,7 +115,18 @@ pub fn train(
     let inputs = rows.columns;
     let mut steps = Vec::new();
     let mut rows = rows.clone();
-    if recipe.scaling == Scaling::Standard {
+    if recipe.scaling == Scaling::LogOdds {
+        if let Some(i) = rows.data.iter().position(|v| !(0.0..=1.0).contains(v)) {
+            let d = rows.columns;
+            return Err(TrainError::malformed(
+                format!("row {}, column {}", i / d, i % d),
+                format!("The value is {}; log-odds need probabilities, 0…1.", rows.data[i]),
+            ));
+        }
+        rows.data.iter_mut().for_each(|v| *v = log_odds(*v));
+        steps.push(Step::LogOdds);
+    }
+    if recipe.scaling != Scaling::None {
         let scaler = simple::scaler(&rows);
         let data = rows.data.chunks_exact(rows.columns).flat_map(|r| scaler.apply(r)).collect();
         rows = rows.with_data(data, rows.columns);
@@ -134,6 +145,9 @@ pub fn train(
             Classifier::GaussianNb(simple::gaussian_nb(&rows, n, *smoothing))
         }
         ClassifierKind::Logistic { c } => Classifier::Logistic(logistic::fit(&rows, n, *c)),
+        ClassifierKind::Discriminant { shrinkage } => {
+            Classifier::Logistic(simple::discriminant(&rows, n, *shrinkage))
+        }
         ClassifierKind::SvmLinear { c } => Classifier::SvmLinear(svm::linear(&rows, n, *c, seed)),
         ClassifierKind::SvmRbf { c, gamma } => {
             Classifier::SvmRbf(svm::rbf(&rows, n, *c, *gamma, seed)?)

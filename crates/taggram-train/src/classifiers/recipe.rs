@@ -40,6 +40,8 @@ pub enum Scaling {
     /// Mean 0 and deviation 1.
     #[default]
     Standard,
+    /// The columns are probabilities: their log-odds, then mean 0 and deviation 1.
+    LogOdds,
 }
 
 /// A classifier and its numbers; the defaults are those of scikit-learn and XGBoost.
@@ -66,6 +68,12 @@ pub enum ClassifierKind {
         /// Weight of the data against the penalty, above 0.
         #[serde(default = "one")]
         c: f64,
+    },
+    /// Linear discriminant analysis: a bell curve a class, all of one shape.
+    Discriminant {
+        /// Share of the shape replaced by a sphere, 0…1: steadier where columns are many or alike.
+        #[serde(default)]
+        shrinkage: f64,
     },
     /// Linear support vector machine, one class against the rest, squared hinge loss.
     SvmLinear {
@@ -201,6 +209,13 @@ impl ClassifierRecipe {
             ClassifierKind::Knn { k, .. } => count("k", *k),
             ClassifierKind::GaussianNb { smoothing } => not_below("smoothing", *smoothing),
             ClassifierKind::Logistic { c } | ClassifierKind::SvmLinear { c } => above("c", *c),
+            ClassifierKind::Discriminant { shrinkage } if !(0.0..=1.0).contains(shrinkage) => {
+                Err(TrainError::malformed(
+                    "[classifier] shrinkage",
+                    format!("is {shrinkage}; it is a share, 0…1"),
+                ))
+            }
+            ClassifierKind::Discriminant { .. } => Ok(()),
             ClassifierKind::SvmRbf { c, gamma } => {
                 above("c", *c)?;
                 if let Gamma::Fixed(g) = gamma { above("gamma", *g) } else { Ok(()) }

@@ -1,7 +1,7 @@
 //! What is learned by counting and averaging: scaling, components, nearest neighbours,
 //! naive Bayes.
 
-use taggram_model::classifier::{GaussianNb, Knn, Pca, Scaler, Vote};
+use taggram_model::classifier::{GaussianNb, Knn, Logistic, Pca, Scaler, Vote};
 
 use super::{Rows, eigen};
 use crate::error::TrainError;
@@ -34,28 +34,63 @@ pub(super) fn scaler(rows: &Rows) -> Scaler {
     Scaler { deviation: deviation.collect(), mean: mean.iter().map(|m| *m as f32).collect() }
 }
 
-pub(super) fn pca(rows: &Rows, components: usize, whiten: bool) -> Result<Pca, TrainError> {
-    let (mean, _, n) = moments(rows, |_| true);
+/// Covariance `[column, column]` of the rows about the centre of each: the sum of products over `divisor`.
+fn covariance<'c>(rows: &Rows, centre: impl Fn(usize) -> &'c [f64], divisor: f64) -> Vec<f64> {
     let d = rows.columns;
-    let mut covariance = vec![0.0f64; d * d];
+    let mut sums = vec![0.0f64; d * d];
     let mut centred = vec![0.0f64; d];
-    for i in 0..n {
-        for ((c, x), m) in centred.iter_mut().zip(rows.row(i)).zip(&mean) {
+    for i in 0..rows.len() {
+        for ((c, x), m) in centred.iter_mut().zip(rows.row(i)).zip(centre(i)) {
             *c = f64::from(*x) - m;
         }
         for (a, &x) in centred.iter().enumerate() {
-            for (sum, &y) in covariance[a * d..].iter_mut().zip(&centred[..=a]) {
+            for (sum, &y) in sums[a * d..].iter_mut().zip(&centred[..=a]) {
                 *sum += x * y;
             }
         }
     }
     for a in 0..d {
         for b in 0..=a {
-            let value = covariance[a * d + b] / (n - 1) as f64;
-            covariance[a * d + b] = value;
-            covariance[b * d + a] = value;
+            let value = sums[a * d + b] / divisor;
+            sums[a * d + b] = value;
+            sums[b * d + a] = value;
         }
     }
+    sums
+}
+
+/// Linear discriminant analysis: a bell curve a class, all of one shape. `shrinkage` is the share of that shape
+/// that is replaced by a sphere of the same mean variance, as scikit-learn's; the answer is linear in the
+/// row, so it is stored as a logistic regression.
+pub(super) fn discriminant(rows: &Rows, classes: usize, shrinkage: f64) -> Logistic {
+    let d = rows.columns;
+    let of_class: Vec<_> = (0..classes).map(|k| moments(rows, |i| rows.labels[i] == k)).collect();
+    let mut shape = covariance(rows, |i| &of_class[rows.labels[i]].0, rows.len() as f64);
+    let sphere = (0..d).map(|i| shape[i * d + i]).sum::<f64>() / d as f64;
+    shape.iter_mut().for_each(|v| *v *= 1.0 - shrinkage);
+    (0..d).for_each(|i| shape[i * d + i] += shrinkage * sphere);
+    let (values, vectors) = eigen::symmetric(shape, d);
+    let (mut weight, mut bias) = (Vec::with_capacity(classes * d), Vec::new());
+    for (mean, _, n) in &of_class {
+        // The inverse shape times the mean, direction by direction; one without any spread tells nothing.
+        let mut w = vec![0.0f64; d];
+        for (value, v) in values.iter().zip(vectors.chunks_exact(d)) {
+            if *value > values[0] * 1e-12 {
+                let along = v.iter().zip(mean).map(|(v, m)| v * m).sum::<f64>() / value;
+                w.iter_mut().zip(v).for_each(|(w, v)| *w += along * v);
+            }
+        }
+        let half = 0.5 * w.iter().zip(mean).map(|(w, m)| w * m).sum::<f64>();
+        bias.push(((*n as f64 / rows.len() as f64).ln() - half) as f32);
+        weight.extend(w.iter().map(|w| *w as f32));
+    }
+    Logistic { inputs: d, weight, bias }
+}
+
+pub(super) fn pca(rows: &Rows, components: usize, whiten: bool) -> Result<Pca, TrainError> {
+    let (mean, _, n) = moments(rows, |_| true);
+    let d = rows.columns;
+    let covariance = covariance(rows, |_| &mean, (n - 1) as f64);
     let (values, vectors) = eigen::symmetric(covariance, d);
     let mut out = Vec::with_capacity(components * d);
     for (k, value) in values.iter().take(components).enumerate() {

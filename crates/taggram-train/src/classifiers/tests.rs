@@ -38,6 +38,7 @@ fn probabilities_agree_with_scikit_learn() {
     for (kind, key, tolerance) in [
         ("\"logistic\"", "logistic_1.0", 1e-5),
         ("\"logistic\"\nc = 0.05", "logistic_0.05", 1e-5),
+        ("\"discriminant\"\nshrinkage = 0.1", "discriminant", 1e-5),
         ("\"gaussian_nb\"", "gaussian_nb", 1e-4),
         ("\"knn\"", "knn_uniform", 1e-5),
         ("\"knn\"\nvote = \"distance\"", "knn_distance", 1e-4),
@@ -245,6 +246,29 @@ fn bad_tables_and_recipes_are_sentences() {
     assert!(
         toml::from_str::<ClassifierRecipe>("[classifier]\nkind = \"logistic\"\nk = 3").is_err()
     );
+}
+
+#[test]
+fn log_odds_come_before_scaling_and_need_probabilities() {
+    let labels: Vec<usize> = (0..40).map(|i| i % 2).collect();
+    // Tags a hundred times apart, both of them improbable: far apart on the scale of odds.
+    let data = labels.iter().enumerate().map(|(i, l)| (1 + i % 3) as f32 * [1e-4, 1e-2][*l]);
+    let rows = Rows { data: data.collect(), columns: 1, labels, groups: Vec::new() };
+    let recipe: ClassifierRecipe = toml::from_str(
+        "scaling = \"log_odds\"\n[classifier]\nkind = \"discriminant\"\nshrinkage = 0.1",
+    )
+    .unwrap();
+    let pipeline = train(&recipe, &rows, &names(2), 1).unwrap();
+    let again = Pipeline::from_parts(pipeline.to_parts().unwrap()).unwrap();
+    for (p, class) in [(3e-4, 0), (1e-2, 1)] {
+        let answer = again.predict_proba(&[p]).unwrap();
+        assert!(answer[class] > 0.99, "{p}: {answer:?}");
+    }
+    let wrong = Rows { data: vec![1.5; 40], ..rows };
+    assert!(train(&recipe, &wrong, &names(2), 1).unwrap_err().to_string().contains("1.5"));
+    let outside = "[classifier]\nkind = \"discriminant\"\nshrinkage = 2.0";
+    let recipe: ClassifierRecipe = toml::from_str(outside).unwrap();
+    assert!(train(&recipe, &wrong, &names(2), 1).unwrap_err().to_string().contains("shrinkage"));
 }
 
 #[test]

@@ -173,11 +173,8 @@ impl Teacher {
     }
 }
 
-/// Probabilities nearer to 0 or 1 than this count as this near: beyond it a network's answers are noise.
-const LEAST: f32 = 1e-4;
-
 fn value(v: f32, log_odds: bool) -> f32 {
-    if log_odds { ((v + LEAST) / (1.0 - v + LEAST)).ln() } else { v }
+    if log_odds { taggram_model::classifier::log_odds(v) } else { v }
 }
 
 /// Train songs that share no song with the other sides: the guard that keeps a teacher's
