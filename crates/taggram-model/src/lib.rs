@@ -4,6 +4,7 @@ pub mod artifact;
 pub mod builder;
 pub mod classifier;
 pub mod engine;
+pub mod familiarity;
 pub mod kernels;
 pub mod musicnn;
 pub mod network;
@@ -19,6 +20,7 @@ pub use artifact::{
 };
 pub use builder::NetworkBuilder;
 pub use engine::Engine;
+pub use familiarity::Familiarity;
 pub use network::{Activation, Input, Network, Node, Op, PoolKind};
 pub use shapes::{Init, NetworkError, NetworkErrorKind, WeightSpec};
 pub use taggram::Taggram;

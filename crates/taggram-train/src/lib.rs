@@ -7,6 +7,7 @@ pub mod curves;
 pub mod dataset;
 pub mod error;
 pub mod evaluate;
+pub mod familiarity;
 pub mod files;
 pub mod fit;
 pub mod grad;

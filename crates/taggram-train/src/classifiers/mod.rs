@@ -22,6 +22,8 @@ pub use recipe::{
     BoostOptions, ClassifierKind, ClassifierRecipe, ForestOptions, Gamma, MlpOptions, Scaling,
 };
 
+pub(crate) use simple::discriminant_shape;
+
 use taggram_model::classifier::{Classifier, ClassifierError, Pipeline, Step, log_odds};
 
 use crate::error::{ErrorKind, TrainError};

@@ -59,23 +59,42 @@ fn covariance<'c>(rows: &Rows, centre: impl Fn(usize) -> &'c [f64], divisor: f64
     sums
 }
 
-/// Linear discriminant analysis: a bell curve a class, all of one shape. `shrinkage` is the share of that shape
-/// that is replaced by a sphere of the same mean variance, as scikit-learn's; the answer is linear in the
-/// row, so it is stored as a logistic regression.
-pub(super) fn discriminant(rows: &Rows, classes: usize, shrinkage: f64) -> Logistic {
+/// One bell curve a class, all of one shape.
+pub(crate) struct Shape {
+    /// Mean of each class, `[class][column]`.
+    pub means: Vec<Vec<f64>>,
+    /// Rows of each class.
+    counts: Vec<usize>,
+    /// Variances along [`Self::directions`], in falling order.
+    pub values: Vec<f64>,
+    /// `[direction, column]`.
+    pub directions: Vec<f64>,
+}
+
+/// The shape of the rows about the means of their classes. `shrinkage` is the share of it that is
+/// replaced by a sphere of the same mean variance, as scikit-learn's.
+pub(crate) fn discriminant_shape(rows: &Rows, classes: usize, shrinkage: f64) -> Shape {
     let d = rows.columns;
-    let of_class: Vec<_> = (0..classes).map(|k| moments(rows, |i| rows.labels[i] == k)).collect();
-    let mut shape = covariance(rows, |i| &of_class[rows.labels[i]].0, rows.len() as f64);
+    let of_class = (0..classes).map(|k| moments(rows, |i| rows.labels[i] == k));
+    let (means, counts): (Vec<_>, Vec<_>) = of_class.map(|(mean, _, n)| (mean, n)).unzip();
+    let mut shape = covariance(rows, |i| &means[rows.labels[i]], rows.len() as f64);
     let sphere = (0..d).map(|i| shape[i * d + i]).sum::<f64>() / d as f64;
     shape.iter_mut().for_each(|v| *v *= 1.0 - shrinkage);
     (0..d).for_each(|i| shape[i * d + i] += shrinkage * sphere);
-    let (values, vectors) = eigen::symmetric(shape, d);
+    let (values, directions) = eigen::symmetric(shape, d);
+    Shape { means, counts, values, directions }
+}
+
+/// Linear discriminant analysis. Its answer is linear in the row, so it is stored as a logistic regression.
+pub(super) fn discriminant(rows: &Rows, classes: usize, shrinkage: f64) -> Logistic {
+    let d = rows.columns;
+    let shape = discriminant_shape(rows, classes, shrinkage);
     let (mut weight, mut bias) = (Vec::with_capacity(classes * d), Vec::new());
-    for (mean, _, n) in &of_class {
+    for (mean, n) in shape.means.iter().zip(&shape.counts) {
         // The inverse shape times the mean, direction by direction; one without any spread tells nothing.
         let mut w = vec![0.0f64; d];
-        for (value, v) in values.iter().zip(vectors.chunks_exact(d)) {
-            if *value > values[0] * 1e-12 {
+        for (value, v) in shape.values.iter().zip(shape.directions.chunks_exact(d)) {
+            if *value > shape.values[0] * 1e-12 {
                 let along = v.iter().zip(mean).map(|(v, m)| v * m).sum::<f64>() / value;
                 w.iter_mut().zip(v).for_each(|(w, v)| *w += along * v);
             }
