@@ -1,9 +1,12 @@
 //! What a model remembers of the songs it learnt from, so that it can say when it does not know.
 
-use taggram_model::Familiarity;
+use rayon::prelude::*;
+use taggram_features::{FeatureMap, Windows};
+use taggram_model::{Engine, Familiarity, Network, Weights};
 
 use crate::classifiers::{Rows, discriminant_shape};
 use crate::error::TrainError;
+use crate::fit::Clip;
 
 /// Share of the clouds' shape that is replaced by a sphere: there are fewer songs than would settle
 /// a shape of a hundred and more directions.
@@ -43,6 +46,54 @@ pub fn fit(
     let last = ((distances.len() as f64 * ACCEPTED).ceil() as usize).clamp(1, distances.len()) - 1;
     familiarity.threshold = distances[last];
     Ok(familiarity)
+}
+
+/// A network cut off where its embeddings come out.
+pub struct Embedder<'w> {
+    engine: Engine,
+    windows: &'w Windows,
+}
+
+impl<'w> Embedder<'w> {
+    /// None for a network without a layer before its answer.
+    ///
+    /// # Errors
+    /// Weights that do not fit the network.
+    pub fn new(
+        network: &Network,
+        weights: &Weights,
+        windows: &'w Windows,
+    ) -> Result<Option<Self>, TrainError> {
+        let Some(layer) = network.penultimate() else { return Ok(None) };
+        let engine = Engine::new(&network.with_outputs(&[layer])?, weights)?;
+        Ok(Some(Self { engine, windows }))
+    }
+
+    /// The mean over the patches of a song of what enters the network's last layer.
+    ///
+    /// # Errors
+    /// A map that does not fit the windows or the network.
+    pub fn embedding(&self, map: &FeatureMap) -> Result<Vec<f32>, TrainError> {
+        let patches = self
+            .windows
+            .cut(map)
+            .map_err(|e| TrainError::malformed("feature map", e.to_string()))?;
+        let rows = self.engine.run(&[&patches.data], patches.count)?.remove(0);
+        let width = rows.data.len() / patches.count.max(1);
+        let mut sum = vec![0f64; width];
+        for row in rows.data.chunks_exact(width.max(1)) {
+            sum.iter_mut().zip(row).for_each(|(s, x)| *s += f64::from(*x));
+        }
+        Ok(sum.into_iter().map(|s| (s / patches.count.max(1) as f64) as f32).collect())
+    }
+
+    /// The embeddings of songs, `[song][value]`.
+    ///
+    /// # Errors
+    /// As [`Self::embedding`].
+    pub fn embeddings(&self, clips: &[Clip]) -> Result<Vec<Vec<f32>>, TrainError> {
+        clips.par_iter().map(|clip| self.embedding(&clip.map)).collect()
+    }
 }
 
 #[cfg(test)]

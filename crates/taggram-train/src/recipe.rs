@@ -55,6 +55,9 @@ pub struct DataRecipe {
     /// a logistic regression on them that never saw the song's artist (5 folds of the train songs).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub genres_from: Vec<String>,
+    /// Genres left out, to measure what the model makes of music that it has not met.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<String>,
     /// Songs without genres, of which only what teachers say is learnt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unlabelled: Option<Unlabelled>,

@@ -5,11 +5,14 @@ use std::path::{Path, PathBuf};
 
 use taggram_model::artifact::FORMAT;
 use taggram_model::classifier::Pipeline;
-use taggram_model::{Answer, Artifact, Body, Calibration, Description, Engine, Weights};
+use taggram_model::{
+    Answer, Artifact, Body, Calibration, Description, Engine, Familiarity, Weights,
+};
 
 use crate::classifiers::{self, ClassifierKind, ClassifierRecipe, Rows, Scaling};
-use crate::dataset::{Dataset, Group, SoftTargets, Split, Teacher};
+use crate::dataset::{Dataset, Group, SoftTargets, Split, Teacher, Track};
 use crate::error::{ErrorKind, TrainError};
+use crate::familiarity::{self, Embedder};
 use crate::fit::{Clip, Data, Progress, RunOptions, Trained, fit, teacher_sizes};
 use crate::loss::TeacherLoss;
 use crate::metrics::{Metrics, fit_temperature};
@@ -106,7 +109,11 @@ pub fn train(
         recipe: recipe.to_toml()?,
         metrics,
     };
-    let artifact = Artifact { description, weights: trained.weights.clone() };
+    let mut weights = trained.weights.clone();
+    if let Some(familiarity) = familiarity(&trained, recipe, &data)? {
+        familiarity.store(&mut weights);
+    }
+    let artifact = Artifact { description, weights };
     Ok(Made { artifact, trained, valid })
 }
 
@@ -284,6 +291,51 @@ fn clips(
             })
         })
         .collect()
+}
+
+/// What the model remembers of its songs, so that it can say when it does not know; none without songs to
+/// fit a threshold on.
+fn familiarity(
+    trained: &Trained,
+    recipe: &Recipe,
+    data: &Data,
+) -> Result<Option<Familiarity>, TrainError> {
+    let embedder = Embedder::new(&trained.network, &trained.weights, &recipe.windows)?;
+    let Some(embedder) = embedder.filter(|_| !data.valid.is_empty()) else { return Ok(None) };
+    let learnt = embedder.embeddings(&data.train)?;
+    let rows = Rows {
+        columns: learnt.first().map_or(0, Vec::len),
+        labels: data.train.iter().map(|c| c.label).collect(),
+        data: learnt.concat(),
+        groups: Vec::new(),
+    };
+    let validation = embedder.embeddings(&data.valid)?;
+    familiarity::fit(&rows, data.classes.len(), &validation).map(Some)
+}
+
+/// Share, 0…1, of songs that the model says it knows: of genres that it has not met, say.
+///
+/// # Errors
+/// Songs without a feature map; a model without [`Familiarity`].
+pub fn known_share(
+    artifact: &Artifact,
+    dataset: &Dataset,
+    tracks: &[Track],
+) -> Result<f64, TrainError> {
+    let lacks = || TrainError::malformed("model", "it does not remember what it learnt from");
+    let Body::Network { front_end, windows, network, .. } = &artifact.description.body else {
+        return Err(lacks());
+    };
+    let familiarity = Familiarity::find(&artifact.weights)
+        .map_err(|e| TrainError::malformed("model", e))?
+        .ok_or_else(lacks)?;
+    let embedder = Embedder::new(network, &artifact.weights, windows)?.ok_or_else(lacks)?;
+    let mut known = 0usize;
+    for track in tracks {
+        let embedding = embedder.embedding(&dataset.feature_map(track, front_end)?)?;
+        known += usize::from(familiarity.knows(&embedding));
+    }
+    Ok(known as f64 / tracks.len().max(1) as f64)
 }
 
 /// The temperature that makes the validation songs' probabilities honest, and the figures with it.

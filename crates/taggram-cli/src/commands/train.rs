@@ -8,6 +8,7 @@ use taggram_model::Storage;
 use taggram_train::dataset::Dataset;
 use taggram_train::fit::{Ended, RunOptions, Terminal};
 use taggram_train::recipe::Recipe;
+use taggram_train::train::known_share;
 use taggram_train::train_classifier::{HeadRecipe, train_classifier};
 
 use crate::Outcome;
@@ -25,7 +26,7 @@ pub fn run(arguments: &Train) -> anyhow::Result<Outcome> {
     if let Some(seed) = arguments.seed {
         recipe.fit.seed = seed;
     }
-    let dataset = Dataset::open(&arguments.data)?;
+    let mut dataset = Dataset::open(&arguments.data)?;
     let name = name_of(&arguments.recipe);
     std::fs::create_dir_all(&arguments.out)
         .with_context(|| format!("the folder {} could not be made", arguments.out.display()))?;
@@ -37,6 +38,7 @@ pub fn run(arguments: &Train) -> anyhow::Result<Outcome> {
         start: None,
     };
     let mut progress = Terminal::default();
+    let strangers = dataset.take_out(&recipe.data.without)?;
     let made = taggram_train::train::train(
         &name,
         &recipe,
@@ -45,6 +47,15 @@ pub fn run(arguments: &Train) -> anyhow::Result<Outcome> {
         &mut progress,
         &mut |notice| eprintln!("{notice}"),
     )?;
+    if !strangers.is_empty() {
+        let known = known_share(&made.artifact, &dataset, &strangers)?;
+        eprintln!(
+            "of {} songs of {}, which it has not met, it calls {:.1} % unknown",
+            strangers.len(),
+            recipe.data.without.join(", "),
+            100.0 * (1.0 - known)
+        );
+    }
     let path = arguments.out.join(MODEL_FILE);
     let bytes = made.artifact.write(Storage::F16)?;
     taggram_train::files::write_whole(&path, |file| file.write_all(&bytes))?;

@@ -171,6 +171,33 @@ impl Dataset {
         Ok(())
     }
 
+    /// Takes the tracks of some genres out, and the genres with them; they are returned.
+    ///
+    /// # Errors
+    /// A genre that the dataset does not have.
+    pub fn take_out(&mut self, genres: &[String]) -> Result<Vec<Track>> {
+        if let Some(stranger) = genres.iter().find(|g| !self.genres.contains(g)) {
+            return Err(fault(
+                &self.origin,
+                ErrorKind::Unsupported,
+                format!("there is no genre `{stranger}`; known are {}", self.genres.join(", ")),
+            ));
+        }
+        let names = self.genres.clone();
+        let (out, kept): (Vec<Track>, Vec<Track>) = std::mem::take(&mut self.tracks)
+            .into_iter()
+            .partition(|track| genres.contains(&names[track.genre]));
+        self.tracks = kept;
+        self.index = self.tracks.iter().enumerate().map(|(i, t)| (t.id.clone(), i)).collect();
+        let rest: Vec<String> = names.iter().filter(|g| !genres.contains(g)).cloned().collect();
+        for track in &mut self.tracks {
+            // Every genre that a kept track has is among the rest.
+            track.genre = rest.iter().position(|g| *g == names[track.genre]).unwrap_or_default();
+        }
+        self.genres = rest;
+        Ok(out)
+    }
+
     /// The feature map of a track, `[channel, time, band]`, as the front-end makes it: read
     /// from the cache, or computed from its audio.
     ///
