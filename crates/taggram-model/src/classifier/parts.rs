@@ -151,15 +151,17 @@ impl Pipeline {
         let mut steps = Vec::new();
         for (i, kind) in description.steps.iter().enumerate() {
             let part = |name: &str| format!("step{i}.{name}");
-            let mean = tensors.take(&part("mean"), &[Some(width)])?.data;
+            let mut mean = || Ok(tensors.take(&part("mean"), &[Some(width)])?.data);
             steps.push(match kind {
                 StepKind::LogOdds => Step::LogOdds,
                 StepKind::Scaler => {
+                    let mean = mean()?;
                     let deviation = tensors.take(&part("deviation"), &[Some(width)])?.data;
                     positive(&part("deviation"), &deviation)?;
                     Step::Scaler(Scaler { mean, deviation })
                 }
                 StepKind::Pca => {
+                    let mean = mean()?;
                     let t = tensors.take(&part("components"), &[None, Some(width)])?;
                     width = t.shape[0];
                     Step::Pca(Pca { mean, components: t.data })
