@@ -75,6 +75,10 @@ pub struct Classify {
     pub paths: Vec<PathBuf>,
     #[command(flatten)]
     pub hearing: Hearing,
+    /// Name the nearest genre even where the answer would be `unknown`: silence, and what is unlike all music
+    /// that the model has learnt
+    #[arg(long)]
+    pub nearest: bool,
     /// Form of the answer
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,

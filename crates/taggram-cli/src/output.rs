@@ -72,7 +72,9 @@ impl<W: Write> Printer<W> {
         }
         let scores: Vec<String> =
             r.scores.iter().map(|(g, p)| format!("{g} {:.0} %", 100.0 * p)).collect();
-        writeln!(self.out, "{:<width$}  {}", r.path, scores.join(" · "), width = self.width)
+        let unknown = r.genre.as_deref() == Some(taggram::UNKNOWN);
+        let said = if unknown { "unknown; nearest: " } else { "" };
+        writeln!(self.out, "{:<width$}  {said}{}", r.path, scores.join(" · "), width = self.width)
     }
 }
 
@@ -100,6 +102,15 @@ mod tests {
             elapsed_ms: 12.5,
             ..Record::default()
         }
+    }
+
+    #[test]
+    fn text_says_that_it_does_not_know() {
+        let known = printed(Format::Text, &record());
+        assert_eq!(known, "a, \"b\".wav  jazz 75 % · blues 25 %\n");
+        let unknown = Record { genre: Some(taggram::UNKNOWN.into()), ..record() };
+        let text = printed(Format::Text, &unknown);
+        assert_eq!(text, "a, \"b\".wav  unknown; nearest: jazz 75 % · blues 25 %\n");
     }
 
     #[test]

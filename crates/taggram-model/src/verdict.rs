@@ -18,9 +18,9 @@ pub enum Decide {
 /// The answer for a song.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
-    /// Most probable label.
+    /// Most probable label, or `unknown` for a song unlike all that the model has learnt.
     pub genre: String,
-    /// Its probability, 0…1.
+    /// Its probability, 0…1; 0 where the genre is unknown.
     pub confidence: f32,
     /// Every label with its probability, in the order of the vocabulary; sums to 1 for genres.
     pub scores: Vec<(String, f32)>,

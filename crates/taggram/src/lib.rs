@@ -23,7 +23,7 @@ mod registry;
 pub use error::{Error, ErrorKind};
 pub use listen::{Heard, Listen, listen};
 pub use listener::{Ending, Listener};
-pub use model::Model;
+pub use model::{Model, UNKNOWN};
 pub use record::Record;
 pub use registry::{
     DEFAULT_MODEL, DEFAULT_NAME, artifact, fingerprint, installed, model, model_folder,

@@ -5,6 +5,7 @@ use taggram_model::kernels::elementwise::softmax;
 use taggram_model::statistics::song_row;
 use taggram_model::{Answer, Decide, Over, Taggram, Verdict, decide};
 
+use crate::model::UNKNOWN;
 use crate::network::RowStream;
 use crate::{Error, ErrorKind, Model};
 
@@ -140,9 +141,10 @@ impl<'m> Listener<'m> {
     pub fn finish(mut self, how: Decide) -> Result<Ending, Error> {
         self.rows.finish()?;
         self.take_rows()?;
-        let verdict = self.verdict(how)?;
+        let mut verdict = self.verdict(how)?;
         let mut warnings = Vec::new();
-        if self.peak < SILENCE && verdict.is_some() {
+        let silent = self.peak < SILENCE;
+        if silent && verdict.is_some() {
             warnings.push(format!(
                 "silence: no sample is louder than {SILENCE} of full scale, so the answer means nothing"
             ));
@@ -154,10 +156,23 @@ impl<'m> Listener<'m> {
             ));
         }
         let patches = self.taggram.len() as f64;
-        let embedding = match self.taggram.len() {
+        let embedding: Vec<f32> = match self.taggram.len() {
             0 => Vec::new(),
             _ => self.embedding.iter().map(|sum| (sum / patches) as f32).collect(),
         };
+        if let Some(verdict) = &mut verdict {
+            let stranger = !embedding.is_empty() && self.model.is_stranger(&embedding);
+            if stranger && !silent {
+                warnings.push(format!(
+                    "unlike all music that the model has learnt; the nearest genre is {}",
+                    verdict.genre
+                ));
+            }
+            if stranger || silent && self.model.refuses_silence() {
+                verdict.genre = UNKNOWN.to_string();
+                verdict.confidence = 0.0;
+            }
+        }
         let map = self.rows.into_map();
         Ok(Ending { taggram: self.taggram, verdict, embedding, map, warnings })
     }

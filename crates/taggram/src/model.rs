@@ -4,7 +4,7 @@ use std::path::Path;
 
 use taggram_features::{FrontEnd, Windows};
 use taggram_model::classifier::Pipeline;
-use taggram_model::{Answer, Artifact, Body, Calibration, Description, Over};
+use taggram_model::{Answer, Artifact, Body, Calibration, Description, Familiarity, Over};
 
 use crate::network::NetworkRunner;
 use crate::{Error, ErrorKind, registry};
@@ -14,7 +14,14 @@ pub struct Model {
     description: Description,
     network: NetworkRunner,
     head: Option<Head>,
+    /// What the songs that it learnt from were like, when the model remembers.
+    familiarity: Option<Familiarity>,
+    /// Whether songs unlike all that was learnt, and silence, are answered with the nearest genre.
+    nearest: bool,
 }
+
+/// The answer for what a model does not know.
+pub const UNKNOWN: &str = "unknown";
 
 /// A classifier on what a network says.
 pub(crate) struct Head {
@@ -66,7 +73,9 @@ impl Model {
                 ));
             }
         };
-        Ok(Self { description: artifact.description, network, head })
+        let familiarity = Familiarity::find(&artifact.weights)
+            .map_err(|message| Error::new(ErrorKind::Malformed, message))?;
+        Ok(Self { description: artifact.description, network, head, familiarity, nearest: false })
     }
 
     /// A network model whose rows are the values of one of its layers instead of its answer.
@@ -78,7 +87,24 @@ impl Model {
         let mut description = artifact.description;
         description.labels = (0..network.width()).map(|i| format!("{layer}.{i}")).collect();
         description.answer = Answer::Tags;
-        Ok(Self { description, network, head: None })
+        Ok(Self { description, network, head: None, familiarity: None, nearest: true })
+    }
+
+    /// The same model, which names the nearest genre even of songs that it does not know.
+    pub fn naming_the_nearest(mut self) -> Self {
+        self.nearest = true;
+        self
+    }
+
+    /// Whether a song with this embedding is unlike all that the model has learnt. False for a model that
+    /// does not remember what that was, or that names the nearest genre anyway.
+    pub fn is_stranger(&self, embedding: &[f32]) -> bool {
+        !self.nearest && self.familiarity.as_ref().is_some_and(|f| !f.knows(embedding))
+    }
+
+    /// Whether silence is answered with [`UNKNOWN`].
+    pub(crate) fn refuses_silence(&self) -> bool {
+        !self.nearest && self.description.answer == Answer::Genres
     }
 
     /// Short name of the model.

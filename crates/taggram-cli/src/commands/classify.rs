@@ -17,7 +17,10 @@ use taggram_library::{self as files, Found};
 const WIDEST_PATH: usize = 60;
 
 pub fn run(arguments: &Classify) -> anyhow::Result<Outcome> {
-    let model = taggram::model(&arguments.hearing.model)?;
+    let mut model = taggram::model(&arguments.hearing.model)?;
+    if arguments.nearest {
+        model = model.naming_the_nearest();
+    }
     let files = files::find(&arguments.paths);
     if files.is_empty() {
         anyhow::bail!("there is no audio file in {}", files::display(&arguments.paths));
