@@ -35,6 +35,7 @@ fn data() -> Data {
         train: songs(24, 1),
         valid: songs(9, 2),
         classes: ["low", "middle", "high"].map(String::from).to_vec(),
+        unlabelled: Vec::new(),
     }
 }
 
@@ -48,6 +49,26 @@ fn network(recipe: &Recipe, data: &Data) -> Network {
 
 fn run(recipe: &Recipe, data: &Data, options: &RunOptions) -> Result<Trained, TrainError> {
     fit(&network(recipe, data), data, recipe, options, &mut Quiet)
+}
+
+/// The labels of songs without genres mean nothing; their soft targets are learnt.
+#[test]
+fn songs_without_genres_teach_by_their_soft_targets_alone() {
+    let (recipe, mut labelled) = (recipe(), data());
+    let plain = run(&recipe, &labelled, &RunOptions::default()).unwrap();
+    labelled.unlabelled = songs(12, 3);
+    let with = run(&recipe, &labelled, &RunOptions::default()).unwrap();
+    assert_ne!(plain.weights, with.weights, "what the teacher said of them was learnt");
+    for clip in &mut labelled.unlabelled {
+        clip.label = 0;
+    }
+    let relabelled = run(&recipe, &labelled, &RunOptions::default()).unwrap();
+    assert_eq!(timeless(&relabelled), timeless(&with), "labels were not");
+    for clip in &mut labelled.unlabelled {
+        clip.targets.get_mut("tags").unwrap().iter_mut().for_each(|t| *t = 1.0 - *t);
+    }
+    let turned = run(&recipe, &labelled, &RunOptions::default()).unwrap();
+    assert_ne!(turned.weights, with.weights);
 }
 
 /// The history without what depends on the clock.
