@@ -8,7 +8,9 @@ use std::fmt;
 pub enum ErrorKind {
     /// The source could not be opened or read: missing, no permission, a device fault.
     Unreadable,
-    /// The bytes are not what they claim to be, or not audio at all.
+    /// Not audio at all: something else, or nothing that is known.
+    NotAudio,
+    /// The bytes are not what they claim to be.
     Malformed,
     /// Valid, but of a kind this program does not decode.
     Unsupported,
@@ -24,6 +26,7 @@ impl fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Unreadable => "unreadable",
+            Self::NotAudio => "not audio",
             Self::Malformed => "malformed",
             Self::Unsupported => "unsupported",
             Self::TooShort => "too short",
@@ -62,6 +65,10 @@ impl AudioError {
 
     pub(crate) fn malformed(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Malformed, message)
+    }
+
+    pub(crate) fn not_audio(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::NotAudio, message)
     }
 
     pub(crate) fn unsupported(message: impl Into<String>) -> Self {

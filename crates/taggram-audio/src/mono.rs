@@ -52,6 +52,22 @@ pub enum Excerpt {
     },
 }
 
+impl std::str::FromStr for Excerpt {
+    type Err = String;
+
+    /// `full`, or `middle:SECONDS`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "full" {
+            return Ok(Self::Full);
+        }
+        let seconds = text.strip_prefix("middle:").and_then(|s| s.parse::<f64>().ok());
+        match seconds {
+            Some(seconds) if seconds.is_finite() && seconds > 0.0 => Ok(Self::Middle { seconds }),
+            _ => Err("neither `full` nor `middle:SECONDS` with seconds above 0".to_string()),
+        }
+    }
+}
+
 /// What mono audio is wanted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MonoSpec {

@@ -203,7 +203,7 @@ fn look(head: &[u8]) -> Result<Looks, AudioError> {
         return Err(AudioError::new(ErrorKind::TooShort, "the file is empty (0 bytes)"));
     }
     if let Some(what) = foreign(head) {
-        return Err(AudioError::malformed(format!("this is {what}, not an audio file")));
+        return Err(AudioError::not_audio(format!("this is {what}, not an audio file")));
     }
     if head.starts_with(b".snd") || head.starts_with(b"dns.") {
         return Ok(Looks::Au);

@@ -23,12 +23,12 @@ fn what_is_not_audio_is_told_in_a_sentence() {
         (b"", ErrorKind::TooShort, "empty"),
         (
             b"These are the words of a song, saved under the wrong name.\n",
-            ErrorKind::Malformed,
+            ErrorKind::NotAudio,
             "text",
         ),
-        (&random, ErrorKind::Malformed, ""),
-        (&[0; 5000], ErrorKind::Malformed, "zero bytes"),
-        (b"\x89PNG\r\n\x1a\n\0\0\0", ErrorKind::Malformed, "PNG"),
+        (&random, ErrorKind::NotAudio, ""),
+        (&[0; 5000], ErrorKind::NotAudio, "zero bytes"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0", ErrorKind::NotAudio, "PNG"),
         (&wav(1, 16, 44_100, 2, 0, &[]), ErrorKind::TooShort, "0 samples"),
         (&au(3, 44_100, 1, 0, &[]), ErrorKind::TooShort, "0 samples"),
         (&au(9, 44_100, 1, 4, &[1; 4]), ErrorKind::Unsupported, "encoding 9"),
@@ -96,7 +96,7 @@ fn truncated_files_give_what_is_there_and_say_so() {
                 // An MP4 without its index cannot be read, nor an Ogg stream cut in its first page.
                 assert!(
                     ["tone.m4a", "tone.ogg", "tone.oga"].contains(&name)
-                        && error.kind == ErrorKind::Malformed,
+                        && matches!(error.kind, ErrorKind::Malformed | ErrorKind::NotAudio),
                     "{name}: {error}"
                 );
             }

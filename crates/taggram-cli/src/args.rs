@@ -43,6 +43,8 @@ pub enum Command {
     Export(crate::commands::export::Export),
     /// Tell what a scanned library is made of
     Stats(crate::commands::stats::StatsArguments),
+    /// Answer over HTTP, and show a page where one drops a song
+    Serve(crate::commands::serve::Serve),
     /// Turn audio into WAV or FLAC, sample by sample
     Convert(crate::commands::convert::Convert),
 }
@@ -173,14 +175,7 @@ impl From<DecideBy> for Decide {
 
 /// `full` or `middle:SECONDS`.
 pub fn excerpt(text: &str) -> Result<Excerpt, String> {
-    if text == "full" {
-        return Ok(Excerpt::Full);
-    }
-    let seconds = text.strip_prefix("middle:").and_then(|s| s.parse::<f64>().ok());
-    match seconds {
-        Some(seconds) if seconds.is_finite() && seconds > 0.0 => Ok(Excerpt::Middle { seconds }),
-        _ => Err("neither `full` nor `middle:SECONDS` with seconds above 0".to_string()),
-    }
+    text.parse()
 }
 
 #[cfg(test)]

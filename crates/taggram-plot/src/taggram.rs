@@ -22,6 +22,66 @@ pub struct Spectrogram<'a> {
     pub seconds: f64,
 }
 
+/// A spectrogram made small and coarse, for eyes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Levels {
+    /// Number of frames.
+    pub frames: usize,
+    /// Number of bands.
+    pub bands: usize,
+    /// `[frame, band]`, lowest band first: 0 is 80 dB below the loudest, or the softest there is; 255 the loudest.
+    pub data: Vec<u8>,
+}
+
+impl Spectrogram<'_> {
+    /// At most so many frames and bands; neighbours are averaged.
+    pub fn levels(&self, max_frames: usize, max_bands: usize) -> Levels {
+        let finite = || self.levels_db.iter().copied().filter(|v| v.is_finite());
+        let loudest = finite().fold(f32::NEG_INFINITY, f32::max);
+        let softest = finite().fold(f32::INFINITY, f32::min);
+        let floor = softest.max(loudest - DYNAMIC_RANGE_DB);
+        let span = (loudest - floor).max(1e-3);
+        let (frames, bands) = (self.frames.min(max_frames), self.bands.min(max_bands));
+        let mut data = Vec::with_capacity(frames * bands);
+        for column in 0..frames {
+            let from = column * self.frames / frames..(column + 1) * self.frames / frames;
+            for row in 0..bands {
+                let (a, b) = (row * self.bands / bands, (row + 1) * self.bands / bands);
+                let cell = from
+                    .clone()
+                    .flat_map(|f| &self.levels_db[f * self.bands + a..f * self.bands + b])
+                    .map(|v| if v.is_finite() { (v - floor) / span } else { 0.0 });
+                data.push((mean(cell) * 255.0).round() as u8);
+            }
+        }
+        Levels { frames, bands, data }
+    }
+}
+
+/// Runners-up that a picture names.
+const RUNNERS_UP: usize = 3;
+
+/// The headline of a song's picture and the line under it: `reggae 62 %` and `then disco 9 %, … · model default`.
+/// Probabilities are 0…1.
+pub fn headlines(
+    genre: &str,
+    confidence: f32,
+    scores: &[(String, f32)],
+    model: &str,
+) -> (String, String) {
+    let mut scores: Vec<&(String, f32)> = scores.iter().filter(|(name, _)| name != genre).collect();
+    scores.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let runners_up: Vec<String> = scores
+        .iter()
+        .take(RUNNERS_UP)
+        .map(|(name, p)| format!("{name} {:.0} %", 100.0 * p))
+        .collect();
+    (
+        format!("{genre} {:.0} %", 100.0 * confidence),
+        format!("then {} · model {model}", runners_up.join(", ")),
+    )
+}
+
 /// What is drawn of a song.
 #[derive(Clone, Debug, Default)]
 pub struct TaggramPicture<'a> {
@@ -261,23 +321,12 @@ fn rows_image(p: &TaggramPicture<'_>, shown: &[(usize, f32)], from: f64, to: f64
 
 /// The spectrogram with the low bands at the bottom, at most [`MAX_COLUMNS`] wide.
 fn spectrum_image(s: &Spectrogram<'_>) -> Image {
-    let loudest =
-        s.levels_db.iter().copied().filter(|v| v.is_finite()).fold(f32::NEG_INFINITY, f32::max);
-    let softest =
-        s.levels_db.iter().copied().filter(|v| v.is_finite()).fold(f32::INFINITY, f32::min);
-    let floor = softest.max(loudest - DYNAMIC_RANGE_DB);
-    let span = (loudest - floor).max(1e-3);
-    let (width, height) = (s.frames.min(MAX_COLUMNS), s.bands.min(512));
+    let levels = s.levels(MAX_COLUMNS, 512);
+    let (width, height) = (levels.frames, levels.bands);
     let mut pixels = vec![0u8; width * height];
-    for column in 0..width {
-        let frames = column * s.frames / width..(column + 1) * s.frames / width;
-        for row in 0..height {
-            let (a, b) = (row * s.bands / height, (row + 1) * s.bands / height);
-            let cell = frames
-                .clone()
-                .flat_map(|f| &s.levels_db[f * s.bands + a..f * s.bands + b])
-                .map(|v| if v.is_finite() { (v - floor) / span } else { 0.0 });
-            pixels[(height - 1 - row) * width + column] = (mean(cell) * 255.0).round() as u8;
+    for (column, frame) in levels.data.chunks_exact(height).enumerate() {
+        for (band, &level) in frame.iter().enumerate() {
+            pixels[(height - 1 - band) * width + column] = level;
         }
     }
     Image { width, height, pixels, palette: ColourMap::Magma.palette() }

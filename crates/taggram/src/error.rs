@@ -17,6 +17,8 @@ pub struct Error {
 pub enum ErrorKind {
     /// The file or stream could not be read at all.
     Unreadable,
+    /// Not audio at all: something else, or nothing that is known.
+    NotAudio,
     /// The bytes are not the audio (or model) that they claim to be.
     Malformed,
     /// Sound, but in a form that is not read here.
@@ -27,6 +29,8 @@ pub enum ErrorKind {
     OverLimit,
     /// No model of that name, or its file is missing.
     NoModel,
+    /// Whoever asked wants no answer any more.
+    Cancelled,
     /// A mistake of this program.
     Bug,
 }
@@ -58,6 +62,7 @@ impl From<taggram_audio::AudioError> for Error {
         use taggram_audio::ErrorKind as Audio;
         let kind = match e.kind {
             Audio::Unreadable => ErrorKind::Unreadable,
+            Audio::NotAudio => ErrorKind::NotAudio,
             Audio::Malformed => ErrorKind::Malformed,
             Audio::TooShort => ErrorKind::TooShort,
             Audio::OverLimit => ErrorKind::OverLimit,

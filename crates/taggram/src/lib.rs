@@ -21,7 +21,7 @@ mod record;
 mod registry;
 
 pub use error::{Error, ErrorKind};
-pub use listen::{Heard, Listen, listen};
+pub use listen::{Heard, Listen, listen, listen_while};
 pub use listener::{Ending, Listener};
 pub use model::{Model, UNKNOWN};
 pub use record::Record;

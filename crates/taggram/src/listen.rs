@@ -54,6 +54,8 @@ pub struct Heard {
     pub warnings: Vec<String>,
     /// Time from opening to answer, milliseconds.
     pub elapsed_ms: f64,
+    /// The part of it that went into reading, decoding and resampling, milliseconds.
+    pub decode_ms: f64,
     /// The feature map when it was asked for, `[channel, time, band]`: thinned out evenly to at
     /// most 4096 columns, whatever the length of the song.
     pub map: Option<taggram_features::FeatureMap>,
@@ -64,15 +66,35 @@ pub struct Heard {
 /// # Errors
 /// When there is no audio in `source`, or none that the limits allow.
 pub fn listen(model: &Model, source: Source, how: &Listen) -> Result<Heard, Error> {
+    listen_while(model, source, how, |_| Ok(()))
+}
+
+/// [`listen()`], which tells `each` after every block of at most a few seconds what was heard so
+/// far: to show it, to let others have a turn, or to stop with an error.
+///
+/// # Errors
+/// As [`listen()`]; what `each` returns.
+pub fn listen_while(
+    model: &Model,
+    source: Source,
+    how: &Listen,
+    mut each: impl FnMut(&Listener<'_>) -> Result<(), Error>,
+) -> Result<Heard, Error> {
     let start = Instant::now();
     let mut samples = open(source, model, how)?;
     let mut listener = Listener::new(model, how.keep_map, how.threads)?;
     if let Excerpt::Spread { .. } = how.excerpt {
         listener.leap(samples.start_s())?;
     }
+    let mut decode = start.elapsed();
     loop {
-        while let Some(block) = samples.next_block()? {
+        let before = Instant::now();
+        let block = samples.next_block()?;
+        decode += before.elapsed();
+        if let Some(block) = block {
             listener.hear(block)?;
+            each(&listener)?;
+            continue;
         }
         let Some(start_s) = samples.next_piece()? else { break };
         listener.leap(start_s)?;
@@ -88,7 +110,18 @@ pub fn listen(model: &Model, source: Source, how: &Listen) -> Result<Heard, Erro
         _ => samples.format().duration_s,
     };
     let elapsed_ms = start.elapsed().as_secs_f64() * 1e3;
-    Ok(Heard { verdict, taggram, embedding, duration_s, length_s, warnings, elapsed_ms, map })
+    let decode_ms = decode.as_secs_f64() * 1e3;
+    Ok(Heard {
+        verdict,
+        taggram,
+        embedding,
+        duration_s,
+        length_s,
+        warnings,
+        elapsed_ms,
+        decode_ms,
+        map,
+    })
 }
 
 /// The samples of `source`: mono, at the model's rate, the part that is asked for.

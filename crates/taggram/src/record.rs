@@ -2,7 +2,7 @@
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use crate::{Error, Heard, Model};
+use crate::{Error, Heard, Model, Taggram};
 
 /// The answer for one song, or why there is none. Serialises to the JSON object of
 /// `taggram classify --format json`.
@@ -32,6 +32,9 @@ pub struct Record {
     /// What a person should know of this answer.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// How the answer unfolds, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub taggram: Option<Taggram>,
     /// Why there is no answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -53,8 +56,16 @@ impl Record {
             model: model.name().to_string(),
             elapsed_ms: (heard.elapsed_ms * 1e2).round() / 1e2,
             warnings: heard.warnings.clone(),
+            taggram: None,
             error: None,
         }
+    }
+
+    /// The same record with how the answer of `heard` unfolds.
+    #[must_use]
+    pub fn with_taggram(mut self, heard: &Heard) -> Self {
+        self.taggram = Some(heard.taggram.clone());
+        self
     }
 
     /// The record of a song that could not be heard.

@@ -353,12 +353,12 @@ fn container(short_name: &'static str) -> &'static str {
 fn not_opened(error: &Error, begins: &str) -> AudioError {
     match error {
         Error::IoError(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
-            AudioError::malformed(format!(
+            AudioError::not_audio(format!(
                 "no audio format was recognised before the end of the file (it begins with {begins})"
             ))
         }
         Error::IoError(e) => AudioError::unreadable("reading the file", e),
-        Error::Unsupported(what) if what.contains("probe") => AudioError::malformed(format!(
+        Error::Unsupported(what) if what.contains("probe") => AudioError::not_audio(format!(
             "no audio format was recognised (the file begins with {begins})"
         )),
         Error::Unsupported(what) if what.contains("missing") => {

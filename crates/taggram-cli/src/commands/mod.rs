@@ -11,6 +11,7 @@ pub mod features;
 pub mod library;
 pub mod model;
 pub mod scan;
+pub mod serve;
 mod show;
 pub mod similar;
 pub mod stats;
@@ -33,6 +34,7 @@ pub fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Features(arguments) => features::run(&arguments),
         Command::Similar(arguments) => similar::run(&arguments),
         Command::Dataset(arguments) => dataset::run(&arguments),
+        Command::Serve(arguments) => serve::run(&arguments),
         Command::Convert(arguments) => convert::run(&arguments),
         Command::Scan(arguments) => scan::run(&arguments),
         Command::Tag(arguments) => tag::run(&arguments),

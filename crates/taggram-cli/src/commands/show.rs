@@ -12,9 +12,6 @@ use taggram_train::files::write_whole;
 use crate::Outcome;
 use crate::args::Show;
 
-/// Runners-up that the picture names.
-const RUNNERS_UP: usize = 3;
-
 pub fn run(arguments: &Show) -> anyhow::Result<Outcome> {
     let form = arguments.out.extension().and_then(|e| e.to_str()).unwrap_or_default();
     let form = form.to_ascii_lowercase();
@@ -60,9 +57,7 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
 /// The record of the song with its taggram under `taggram`.
 fn json(file: &Path, model: &Model, heard: &Heard) -> anyhow::Result<String> {
     let record = Record::heard(&file.to_string_lossy(), model, heard, usize::MAX);
-    let mut value = serde_json::to_value(record)?;
-    value["taggram"] = serde_json::to_value(&heard.taggram)?;
-    Ok(serde_json::to_string_pretty(&value)? + "\n")
+    Ok(serde_json::to_string_pretty(&record.with_taggram(heard))? + "\n")
 }
 
 /// A row a window: its start, and the probability of each genre.
@@ -81,16 +76,9 @@ fn csv(heard: &Heard) -> anyhow::Result<String> {
 
 fn picture(file: &Path, model: &Model, heard: &Heard) -> anyhow::Result<taggram_plot::Chart> {
     let name = file.file_name().map(|n| n.to_string_lossy()).unwrap_or_default();
-    let mut scores = heard.verdict.scores.clone();
-    scores.sort_by(|a, b| b.1.total_cmp(&a.1));
-    let runners_up: Vec<String> = scores
-        .iter()
-        .filter(|(genre, _)| *genre != heard.verdict.genre)
-        .take(RUNNERS_UP)
-        .map(|(genre, p)| format!("{genre} {:.0} %", 100.0 * p))
-        .collect();
-    let verdict = format!("{} {:.0} %", heard.verdict.genre, 100.0 * heard.verdict.confidence);
-    let subtitle = format!("then {} · model {}", runners_up.join(", "), model.name());
+    let said = &heard.verdict;
+    let (verdict, subtitle) =
+        taggram_plot::headlines(&said.genre, said.confidence, &said.scores, model.name());
     let spectrogram = heard.map.as_ref().map(|map| Spectrogram {
         levels_db: &map.data[..map.frames * map.bands],
         frames: map.frames,

@@ -1,0 +1,190 @@
+// The page in a real browser: node tests/web/page.mjs URL SONG FOLDER
+//   URL     of a service with two models, `default` and another
+//   SONG    a WAV file that the browser can play
+//   FOLDER  for pictures of the page, to be looked at
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import path from "node:path";
+import { axe, launch, watched } from "./browser.mjs";
+
+const [url, song, folder] = process.argv.slice(2);
+const origin = new URL(url).origin;
+const browser = await launch();
+const DESKTOP = { width: 1200, height: 900 };
+const PHONE = { width: 360, height: 740 };
+
+async function open(options) {
+  const watching = await watched(browser, origin, options);
+  await watching.page.goto(url);
+  return watching;
+}
+
+async function listen(page) {
+  await page.setInputFiles("#file", song);
+  await page.waitForFunction(() => document.querySelector("#status").textContent.startsWith("Done"), null, { timeout: 30_000 });
+}
+
+async function download(page, button) {
+  const [file] = await Promise.all([page.waitForEvent("download"), page.click(button)]);
+  return { name: file.suggestedFilename(), bytes: readFileSync(await file.path()) };
+}
+
+const number = (page, name) => page.getAttribute("#chart", name).then(Number);
+
+const tests = {
+  async "a song is picked, its verdict is that of the API, and everything can be saved"() {
+    const { page, faults, context } = await open({ viewport: DESKTOP });
+    await listen(page);
+    const form = new FormData();
+    form.append("audio", new Blob([readFileSync(song)]), "song.wav");
+    const truth = await (await fetch(`${url}v1/classify?taggram=true`, { method: "POST", body: form })).json();
+    assert.match(await page.textContent("#verdict"), new RegExp(`^${truth.genre} \\d+(\\.\\d)? %$`));
+    assert.match(await page.textContent("#after"), /model default/);
+
+    const json = await download(page, "#json");
+    assert.equal(json.name, "song.taggram.json");
+    const saved = JSON.parse(json.bytes);
+    assert.deepEqual([saved.genre, saved.scores, saved.taggram], [truth.genre, truth.scores, truth.taggram]);
+    assert.deepEqual([...(await download(page, "#png")).bytes.subarray(0, 4)], [0x89, 0x50, 0x4e, 0x47]);
+    assert.match((await download(page, "#svg")).bytes.toString(), /<svg[^]*<\/svg>/);
+
+    await page.click("summary");
+    const rows = await page.locator("#numbers tr").count();
+    assert.equal(rows, truth.taggram.starts_s.length + 1);
+    assert.deepEqual(faults, []);
+    await context.close();
+  },
+
+  async "the picture tells values under the pointer and follows the keyboard and the sound"() {
+    const { page, faults, context } = await open({ viewport: DESKTOP });
+    await listen(page);
+    const box = await page.locator("#chart").boundingBox();
+    await page.mouse.move(box.x + box.width / 2, box.y + 180);
+    const tip = await page.textContent(".chart-tip");
+    assert.match(tip, /window \d:\d\d–\d:\d\d/);
+    assert.match(tip, /[a-z]+ {2}\d+(\.\d)? %/);
+    // The picture is not blank: the spectrogram has many colours.
+    const colours = await page.evaluate(() => {
+      const canvas = document.querySelector("#chart canvas");
+      const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+      return new Set(new Uint32Array(data.buffer)).size;
+    });
+    assert.ok(colours > 100, `${colours} colours`);
+
+    await page.focus("#chart");
+    assert.equal(await number(page, "aria-valuenow"), 0);
+    await page.keyboard.press("ArrowRight");
+    const step = await number(page, "aria-valuenow");
+    assert.ok(step > 0);
+    assert.ok(Math.abs(await page.evaluate(() => document.querySelector("#audio").currentTime) - step) < 0.2);
+    assert.match(await page.getAttribute("#chart", "aria-valuetext"), /^\d:\d\d: [a-z]+ [\d.]+ %/);
+    await page.keyboard.press(" ");
+    await page.waitForFunction((from) => Number(document.querySelector("#chart").getAttribute("aria-valuenow")) > from + 0.4, step, { timeout: 10_000 });
+    await page.keyboard.press(" ");
+    assert.ok(await page.evaluate(() => document.querySelector("#audio").paused));
+    await page.keyboard.press("End");
+    assert.ok(await number(page, "aria-valuenow") > 20);
+    await page.mouse.click(box.x + box.width * 0.3, box.y + 60);
+    assert.ok(await number(page, "aria-valuenow") < 15);
+    assert.deepEqual(faults, []);
+    await context.close();
+  },
+
+  async "everything can be reached by Tab, and axe finds nothing"() {
+    for (const colorScheme of ["light", "dark"]) {
+      const { page, context } = await open({ viewport: DESKTOP, colorScheme });
+      assert.deepEqual(await axe(page), []);
+      await listen(page);
+      const reached = new Set();
+      await page.evaluate(() => document.activeElement?.blur());
+      for (let i = 0; i < 25; i += 1) {
+        await page.keyboard.press("Tab");
+        reached.add(await page.evaluate(() => document.activeElement.id || document.activeElement.tagName));
+      }
+      for (const id of ["pick", "record", "model", "compare", "chart", "audio", "json", "png", "svg", "SUMMARY"]) {
+        assert.ok(reached.has(id), `${id} is not among ${[...reached]}`);
+      }
+      await page.click("#compare");
+      await page.waitForSelector("#compared tr");
+      await page.click("summary");
+      assert.deepEqual(await axe(page), []);
+      await context.close();
+    }
+  },
+
+  async "models are compared"() {
+    const { page, faults, context } = await open({ viewport: DESKTOP });
+    assert.equal(await page.locator("#model option").count(), 2);
+    await listen(page);
+    await page.click("#compare");
+    await page.waitForFunction(() => document.querySelectorAll("#compared tr").length === 2);
+    await page.click("#compared button:not(:disabled)");
+    assert.doesNotMatch(await page.textContent("#after"), /model default/);
+    assert.deepEqual(faults, []);
+    await context.close();
+  },
+
+  async "a song is dropped, and what is no song is refused in a sentence"() {
+    const { page, context } = await open({ viewport: DESKTOP });
+    const drop = (name, base64) => page.evaluate(([name, base64]) => {
+      const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+      const transfer = new DataTransfer();
+      transfer.items.add(new File([bytes], name));
+      document.querySelector("#drop").dispatchEvent(new DragEvent("drop", { bubbles: true, cancelable: true, dataTransfer: transfer }));
+    }, [name, base64]);
+    await drop("poem.txt", Buffer.from("Shall I compare thee to a summer's day?").toString("base64"));
+    await page.waitForSelector("#problem:not([hidden])");
+    assert.match(await page.textContent("#problem"), /text, not an audio file/);
+    await drop("<img src=x onerror=alert(1)>.wav", readFileSync(song).toString("base64"));
+    await page.waitForFunction(() => document.querySelector("#status").textContent.startsWith("Done"));
+    assert.ok(await page.locator("#problem").isHidden());
+    assert.equal(await page.textContent("#name"), "<img src=x onerror=alert(1)>.wav");
+    await context.close();
+  },
+
+  async "the microphone is recorded"() {
+    const { page, faults, context } = await open({ viewport: DESKTOP, permissions: ["microphone"] });
+    await page.click("#record");
+    await page.waitForFunction(() => /Stop at 0:0[2-9]/.test(document.querySelector("#record").textContent), null, { timeout: 15_000 });
+    await page.click("#record");
+    await page.waitForFunction(() => document.querySelector("#status").textContent.startsWith("Done"), null, { timeout: 15_000 });
+    assert.equal(await page.textContent("#name"), "recording.wav");
+    assert.match(await page.textContent("#warnings"), /shorter than/);
+    assert.deepEqual(faults, []);
+    await context.close();
+  },
+
+  async "pictures for people to look at; nothing is wider than a phone"() {
+    for (const [size, viewport] of Object.entries({ desktop: DESKTOP, phone: PHONE })) {
+      for (const colorScheme of ["light", "dark"]) {
+        const { page, context } = await open({ viewport, colorScheme, deviceScaleFactor: 2 });
+        await page.screenshot({ path: path.join(folder, `${size}-${colorScheme}-empty.png`) });
+        await listen(page);
+        await page.click("#compare");
+        await page.waitForSelector("#compared tr");
+        await page.evaluate(() => { document.querySelector("#audio").currentTime = 9; });
+        await page.waitForTimeout(300);
+        const box = await page.locator("#chart").boundingBox();
+        await page.mouse.move(box.x + box.width * 0.6, box.y + (size === "phone" ? 130 : 190));
+        await page.screenshot({ path: path.join(folder, `${size}-${colorScheme}.png`), fullPage: true });
+        const [wide, room] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+        assert.ok(wide <= room, `${size}: ${wide} px in ${room}`);
+        await context.close();
+      }
+    }
+  },
+};
+
+let failed = 0;
+for (const [name, test] of Object.entries(tests)) {
+  try {
+    await test();
+    console.log(`ok: ${name}`);
+  } catch (error) {
+    failed += 1;
+    console.log(`FAILED: ${name}\n${error.stack}`);
+  }
+}
+await browser.close();
+process.exit(failed ? 1 : 0);

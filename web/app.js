@@ -1,0 +1,329 @@
+// The page: a song is sent to this server, its verdict forms window by window, the picture is
+// drawn and plays along.
+
+import { TaggramChart, clock, decodeLevels, percent } from "./chart.js";
+import { record } from "./record.js";
+
+const at = (id) => document.getElementById(id);
+const audio = at("audio");
+const chart = new TaggramChart(at("chart"), {
+  onSeek: (seconds) => { if (!audio.hidden) audio.currentTime = seconds; },
+  onToggle: toggle,
+});
+
+/** The song at hand: its file, and the answer of each model by name. */
+let song = null;
+let models = [];
+let running = null;
+
+// ---- asking the server
+
+class Refused extends Error {}
+
+function headers() {
+  const secret = at("secret").value;
+  return secret ? { Authorization: `Bearer ${secret}` } : {};
+}
+
+/** Sends the song; a refusal becomes an error with the server's sentence. */
+async function ask(file, query, signal) {
+  const form = new FormData();
+  form.append("audio", file, file.name);
+  const response = await fetch(`v1/classify?${new URLSearchParams(query)}`, {
+    method: "POST", body: form, headers: headers(), signal,
+  });
+  if (response.ok) return response;
+  const problem = await response.json().catch(() => null);
+  if (response.status === 401) at("key").hidden = false;
+  throw new Refused(problem?.detail ?? `the server answered ${response.status}`);
+}
+
+/** Server-sent events of a response, one after the other. */
+async function* events(response) {
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    text += value;
+    for (let end = text.indexOf("\n\n"); end >= 0; end = text.indexOf("\n\n")) {
+      const lines = text.slice(0, end).split("\n");
+      text = text.slice(end + 2);
+      const field = (name) => lines.find((line) => line.startsWith(`${name}: `))?.slice(name.length + 2);
+      yield { type: field("event"), data: JSON.parse(field("data")) };
+    }
+  }
+}
+
+// ---- one song
+
+async function listen(file) {
+  running?.abort();
+  running = new AbortController();
+  const { signal } = running;
+  song = { file, answers: new Map(), shown: null };
+  begin(file);
+  try {
+    await classify(at("model").value || undefined, signal, true);
+    say(`Done: ${at("verdict").textContent}.`);
+  } catch (error) {
+    failed(error);
+  }
+}
+
+/** Asks one model; `live` draws while the answer forms. */
+async function classify(model, signal, live) {
+  const query = { stream: true, taggram: true, spectrogram: true, ...(model && { model }) };
+  const response = await ask(song.file, query, signal);
+  let windows = 0;
+  for await (const { type, data } of events(response)) {
+    if (type === "start" && live) chart.begin(data);
+    if (type === "window" && live) {
+      windows += 1;
+      chart.append(data);
+      if (data.verdict) {
+        at("verdict").textContent = `${data.verdict.genre} ${percent(data.verdict.confidence)}`;
+        at("after").textContent = `after ${windows} window${windows > 1 ? "s" : ""}`;
+      }
+    }
+    if (type === "problem") throw new Refused(data.detail);
+    if (type === "result") {
+      song.answers.set(data.model, data);
+      if (live) show(data.model);
+    }
+  }
+}
+
+function begin(file) {
+  at("problem").hidden = true;
+  at("result").hidden = false;
+  at("comparison").hidden = true;
+  at("warnings").hidden = true;
+  at("compared").replaceChildren();
+  at("numbers").replaceChildren();
+  at("name").textContent = file.name;
+  at("verdict").textContent = "…";
+  at("after").textContent = "";
+  for (const id of ["json", "png", "svg"]) at(id).disabled = true;
+  chart.clear();
+  say(`Listening to ${file.name}…`);
+  if (audio.src) URL.revokeObjectURL(audio.src);
+  audio.hidden = false;
+  at("sound").hidden = true;
+  audio.src = URL.createObjectURL(file);
+}
+
+/** Shows one model's answer. */
+function show(model) {
+  const answer = song.answers.get(model);
+  song.shown = model;
+  at("verdict").textContent = `${answer.genre} ${percent(answer.confidence)}`;
+  at("after").textContent =
+    `${runnersUp(answer)} · model ${answer.model} · ${clock(answer.duration_s)} heard in ${Math.round(answer.elapsed_ms)} ms`;
+  chart.set(answer.taggram);
+  if (answer.spectrogram) {
+    chart.setSpectrogram({ ...answer.spectrogram, levels: decodeLevels(answer.spectrogram.levels) });
+  }
+  chart.setCursor(audio.currentTime || 0);
+  const warnings = answer.warnings ?? [];
+  at("warnings").hidden = warnings.length === 0;
+  at("warnings").replaceChildren(...warnings.map((text) => element("li", text)));
+  table(answer.taggram);
+  for (const id of ["json", "png", "svg"]) at(id).disabled = false;
+}
+
+function runnersUp(answer) {
+  const rest = Object.entries(answer.scores).filter(([genre]) => genre !== answer.genre).slice(0, 3);
+  return rest.length ? `then ${rest.map(([genre, p]) => `${genre} ${percent(p)}`).join(", ")}` : "";
+}
+
+function table({ labels, starts_s, patch_s, probabilities }) {
+  const head = element("tr", "");
+  for (const name of ["from", "to", ...labels]) head.append(cell("th", name, { scope: "col" }));
+  const rows = starts_s.map((start, i) => {
+    const row = element("tr", "");
+    row.append(cell("td", clock(start)), cell("td", clock(start + patch_s)));
+    labels.forEach((_, l) => row.append(cell("td", percent(probabilities[i * labels.length + l]), { className: "number" })));
+    return row;
+  });
+  at("numbers").replaceChildren(head, ...rows);
+}
+
+// ---- all models
+
+async function compare() {
+  const { signal } = running;
+  at("compare").disabled = true;
+  try {
+    for (const { name } of models) {
+      if (song.answers.has(name)) continue;
+      say(`Asking ${name}…`);
+      await classify(name, signal, false);
+    }
+    at("comparison").hidden = false;
+    drawComparison();
+    say(`${models.length} models compared.`);
+  } catch (error) {
+    failed(error);
+  } finally {
+    at("compare").disabled = false;
+  }
+}
+
+function drawComparison() {
+  at("compared").replaceChildren(...[...song.answers.values()].map((answer) => {
+    const row = element("tr", "");
+    const button = element("button", answer.model === song.shown ? "Shown" : "Show");
+    button.disabled = answer.model === song.shown;
+    button.setAttribute("aria-label", `Show the answer of ${answer.model}`);
+    button.addEventListener("click", () => { show(answer.model); drawComparison(); });
+    row.append(
+      cell("th", answer.model, { scope: "row" }),
+      cell("td", answer.genre),
+      cell("td", percent(answer.confidence), { className: "number" }),
+      cell("td", runnersUp(answer).replace(/^then /, "")),
+      cell("td", `${Math.round(answer.elapsed_ms)} ms`, { className: "number" }),
+      cell("td", ""),
+    );
+    row.lastChild.append(button);
+    return row;
+  }));
+}
+
+// ---- downloads
+
+function save(blob, ending) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = `${song.file.name.replace(/\.[^.]*$/, "")}.taggram.${ending}`;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
+function saveJson() {
+  const { spectrogram, ...answer } = song.answers.get(song.shown);
+  save(new Blob([JSON.stringify(answer, null, 2)], { type: "application/json" }), "json");
+}
+
+/** The picture of `taggram show`, drawn by the server. */
+async function savePicture(format) {
+  const theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+  try {
+    const response = await ask(song.file, { format, theme, model: song.shown });
+    save(await response.blob(), format);
+  } catch (error) {
+    failed(error);
+  }
+}
+
+// ---- sound
+
+function toggle() {
+  if (audio.hidden) return;
+  if (audio.paused) audio.play().catch(() => {});
+  else audio.pause();
+}
+
+/** The cursor follows the sound, as often as the screen is drawn. */
+function follow() {
+  if (!audio.hidden) chart.setCursor(audio.currentTime);
+  if (!audio.paused) requestAnimationFrame(follow);
+}
+
+// ---- helpers
+
+function element(tag, text) {
+  const made = document.createElement(tag);
+  made.textContent = text;
+  return made;
+}
+
+function cell(tag, text, properties = {}) {
+  return Object.assign(element(tag, text), properties);
+}
+
+function say(text) {
+  at("status").textContent = text;
+}
+
+function failed(error) {
+  if (error.name === "AbortError") return;
+  const why = error instanceof Refused ? error.message : `the server could not be reached (${error.message})`;
+  at("problem").replaceChildren(element("b", "No answer: "), document.createTextNode(why));
+  at("problem").hidden = false;
+  if (!song?.answers.size) at("result").hidden = true;
+  say("");
+}
+
+// ---- beginning
+
+async function loadModels() {
+  const response = await fetch("v1/models", { headers: headers() }).catch(() => null);
+  if (response?.status === 401) at("key").hidden = false;
+  if (!response?.ok) return;
+  models = await response.json();
+  at("model").replaceChildren(...models.map(({ name, about }) => cell("option", name, { value: name, title: about })));
+  at("models").hidden = models.length < 2;
+  at("compare").hidden = models.length < 2;
+}
+
+let recording = null;
+
+async function toggleRecording() {
+  const button = at("record");
+  if (recording) {
+    const current = recording;
+    recording = null;
+    button.textContent = "Record";
+    button.setAttribute("aria-pressed", "false");
+    button.classList.remove("on");
+    listen(await current.stop());
+    return;
+  }
+  try {
+    recording = await record((seconds) => { if (recording) button.textContent = `Stop at ${clock(seconds)}`; });
+    button.textContent = "Stop";
+    button.setAttribute("aria-pressed", "true");
+    button.classList.add("on");
+    say("Recording from the microphone; press Stop to hear the verdict.");
+  } catch (error) {
+    failed(new Refused(`the microphone cannot be used (${error.message})`));
+  }
+}
+
+at("pick").addEventListener("click", () => at("file").click());
+at("file").addEventListener("change", (event) => {
+  const [file] = event.target.files;
+  if (file) listen(file);
+  event.target.value = "";
+});
+at("record").hidden = !navigator.mediaDevices?.getUserMedia;
+at("record").addEventListener("click", toggleRecording);
+at("compare").addEventListener("click", () => { if (song) compare(); });
+at("model").addEventListener("change", () => {
+  if (!song) return;
+  const name = at("model").value;
+  if (song.answers.has(name)) show(name);
+  else listen(song.file);
+});
+at("secret").addEventListener("change", loadModels);
+at("json").addEventListener("click", saveJson);
+at("png").addEventListener("click", () => savePicture("png"));
+at("svg").addEventListener("click", () => savePicture("svg"));
+audio.addEventListener("play", follow);
+audio.addEventListener("seeked", follow);
+audio.addEventListener("error", () => {
+  if (!audio.getAttribute("src")) return;
+  audio.hidden = true;
+  at("sound").hidden = false;
+  at("sound").textContent = "This browser cannot play this format; the picture is true all the same.";
+});
+for (const type of ["dragover", "drop"]) document.addEventListener(type, (event) => event.preventDefault());
+document.addEventListener("dragover", () => at("drop").classList.add("over"));
+document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) at("drop").classList.remove("over"); });
+document.addEventListener("drop", (event) => {
+  at("drop").classList.remove("over");
+  const [file] = event.dataTransfer.files;
+  if (file) listen(file);
+});
+loadModels();
