@@ -175,7 +175,7 @@ function drawComparison() {
     const row = element("tr", "");
     const button = element("button", answer.model === song.shown ? "Shown" : "Show");
     button.disabled = answer.model === song.shown;
-    button.setAttribute("aria-label", `Show the answer of ${answer.model}`);
+    button.setAttribute("aria-label", `${button.textContent}: ${answer.model}`);
     button.addEventListener("click", () => { show(answer.model); drawComparison(); });
     row.append(
       cell("th", answer.model, { scope: "row" }),

@@ -29,7 +29,7 @@ BOUNDARY = b"hostile-boundary"
 def wav(samples, rate=22050, kind=1, bits=16, claimed=None, channels=1):
     data = samples
     size = len(data) if claimed is None else claimed
-    frame = channels * bits // 8
+    frame = (channels * bits // 8) & 0xFFFF
     return (b"RIFF" + struct.pack("<I", (36 + size) & 0xFFFFFFFF) + b"WAVEfmt " + struct.pack(
         "<IHHIIHH", 16, kind, channels, rate, (rate * frame) & 0xFFFFFFFF, frame, bits) + b"data"
         + struct.pack("<I", size & 0xFFFFFFFF) + data)
@@ -47,6 +47,28 @@ def tune(seconds, seed, gain=1.0, float32=False):
     if float32:
         return wav(struct.pack(f"<{len(values)}f", *values), kind=3, bits=32)
     return wav(struct.pack(f"<{len(values)}h", *(int(12000 * v) for v in values)))
+
+
+def crc(data, polynomial, bits):
+    value = 0
+    for byte in data:
+        value ^= byte << (bits - 8)
+        for _ in range(8):
+            value = (value << 1) ^ (polynomial if value >> (bits - 1) & 1 else 0)
+            value &= (1 << bits) - 1
+    return value
+
+
+def flac_bomb(hours):
+    """A FLAC whose frames of 65,535 equal samples take some 16 bytes each (RFC 9639): hours in a few hundred KB."""
+    info = struct.pack(">HH", 65535, 65535) + bytes(6) + struct.pack(">Q", 44100 << 44 | 15 << 36) + bytes(16)
+    out = b"fLaC\x80" + len(info).to_bytes(3, "big") + info
+    for number in range(int(hours * 3600 * 44100 / 65535)):
+        coded = chr(number).encode("utf-8", "surrogatepass")
+        head = b"\xff\xf8\x79\x08" + coded + struct.pack(">H", 65534)
+        frame = head + bytes([crc(head, 0x07, 8)]) + b"\0" + struct.pack(">H", number * 7919 & 0x7FFF)
+        out += frame + struct.pack(">H", crc(frame, 0x8005, 16))
+    return out
 
 
 def form(body, name=b"song.wav", field=b"audio"):
@@ -71,7 +93,8 @@ class Hostile:
         self.float_song = tune(11, 99, gain=8000, float32=True)
         values = [float("nan"), float("inf"), -float("inf"), 1e38] * 60000
         self.absurd = wav(struct.pack(f"<{len(values)}f", *values), kind=3, bits=32)
-        self.silence_hours = bytes(1 << 20)
+        self.silence_hours = bytes(1 << 18)
+        self.bomb = flac_bomb(6)
 
     def kinds(self):
         return [getattr(self, name) for name in sorted(dir(self)) if name.startswith("k_")]
@@ -105,10 +128,13 @@ class Hostile:
         return request(body), {200, 413, 415, 422}, "whole"
 
     def k_decodes_to_hours(self, rng):
-        # One byte a sample at 1000 Hz … of a megabyte: a quarter of an hour; as 8 Hz: days.
+        # One byte a sample, at next to no rate.
         rate = rng.choice([8, 200, 1000])
         body = b".snd" + struct.pack(">IIIII", 24, 0xFFFFFFFF, 2, rate, 1) + self.silence_hours
         return request(body), {200, 413, 422}, "whole"
+
+    def k_bomb(self, rng):
+        return request(self.bomb), {413}, "whole"
 
     def k_body_too_short(self, rng):
         song = self.song(rng)
@@ -170,7 +196,7 @@ class Hostile:
 
 def talk(address, payload, how):
     """Sends and gives the status (None: closed without one) and the body."""
-    with socket.create_connection(address, timeout=40) as s:
+    with socket.create_connection(address, timeout=120) as s:
         try:
             if how == "drip":
                 head = payload.index(b"\r\n\r\n") + 4
@@ -236,7 +262,7 @@ def main():
                 continue
             # Those that take seconds by design are rarer.
             kind = rng.choice(kinds)
-            if kind.__name__ in ("k_stops", "k_drips") and rng.random() < 0.9:
+            if kind.__name__ in ("k_stops", "k_drips", "k_bomb") and rng.random() < 0.9:
                 kind = hostile.k_flipped
             payload, allowed, how = kind(rng)
             status, body = talk(address, payload, how)

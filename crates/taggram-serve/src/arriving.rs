@@ -77,10 +77,14 @@ impl Still {
         match read(&self.service, &mut body, self.announced, &send).await {
             Ok(()) => {}
             Err(problem) => {
+                // Who is slow would only be waited for once more.
+                let wait = problem.code != Code::TooSlow;
                 // Nobody is there to be told when the answer was given before.
                 let _ = send.send(Err(problem)).await;
                 drop(send);
-                discard(&mut body).await;
+                if wait {
+                    discard(&mut body).await;
+                }
             }
         }
     }

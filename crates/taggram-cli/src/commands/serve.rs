@@ -1,5 +1,6 @@
 //! `taggram serve`: the service and its page.
 
+use std::io::Write;
 use std::time::Duration;
 
 use clap::Args;
@@ -79,8 +80,13 @@ pub fn run(arguments: &Serve) -> anyhow::Result<Outcome> {
         arguments.model.iter().map(|name| taggram::model(name)).collect::<Result<_, _>>()?;
     let service = Service::new(models, config)?;
     taggram_serve::run(&arguments.addr, service, |address| {
-        eprintln!("taggram: listening on http://{address}");
+        tell(&format!("listening on http://{address}"));
     })?;
-    eprintln!("taggram: every request that was accepted is answered");
+    tell("every request that was accepted is answered");
     Ok(Outcome::Done)
+}
+
+/// A line for whoever watches; a service goes on when nobody does.
+fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr(), "taggram: {line}");
 }

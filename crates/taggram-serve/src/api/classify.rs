@@ -33,8 +33,8 @@ use crate::upload::Upload;
         description = "The song",
         content(
             (super::Form = "multipart/form-data"),
-            (Vec<u8> = "application/octet-stream"),
-            (Vec<u8> = "audio/*"),
+            (super::Binary = "application/octet-stream"),
+            (super::Binary = "audio/*"),
         )
     ),
     responses(
@@ -42,7 +42,7 @@ use crate::upload::Upload;
             (super::SongAnswer = "application/json"),
             (String = "text/event-stream"),
             (String = "image/svg+xml"),
-            (Vec<u8> = "image/png"),
+            (super::Binary = "image/png"),
         )),
         (status = 400, description = "Not a request of this API: a wrong option, a broken form, no such model", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "The key is missing or wrong", body = Problem, content_type = "application/problem+json"),

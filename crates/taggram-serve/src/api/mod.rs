@@ -65,3 +65,8 @@ pub struct Form {
     #[schema(value_type = String, format = Binary, content_media_type = "application/octet-stream")]
     audio: Vec<u8>,
 }
+
+/// Bytes as they are.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+pub struct Binary(#[allow(dead_code)] Vec<u8>);

@@ -90,7 +90,7 @@ pub(crate) async fn classify(
         None => Err(Problem::new(Code::Bug, "the song could not be worked on")),
         Some(Event::Problem(problem)) => Err(problem),
         Some(Event::Said(first)) => {
-            let body = Events { first: Some(first), events, service, _cancel: cancel };
+            let body = Events { first: Some(first), events, _cancel: cancel };
             let headers =
                 [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
             Ok((headers, Body::from_stream(body)).into_response())
@@ -209,7 +209,6 @@ impl Teller {
 struct Events {
     first: Option<Bytes>,
     events: mpsc::UnboundedReceiver<Event>,
-    service: Arc<Service>,
     _cancel: CancelOnDrop,
 }
 
@@ -222,10 +221,7 @@ impl Stream for Events {
         }
         self.events.poll_recv(context).map(|event| match event? {
             Event::Said(text) => Some(Ok(text)),
-            Event::Problem(problem) => {
-                self.service.metrics.problems.with_label_values(&[problem.code.name()]).inc();
-                Some(Err(problem))
-            }
+            Event::Problem(problem) => Some(Err(problem)),
         })
     }
 }
