@@ -222,9 +222,11 @@ fn every_accepted_request_is_answered_after_sigterm() {
                 }
             });
         }
-        std::thread::sleep(Duration::from_millis(700));
-        let before = answered.load(Ordering::Relaxed);
-        assert!(before > 0, "nothing was answered before the signal");
+        // The signal comes in the middle of it, however slow the machine.
+        let start = Instant::now();
+        while answered.load(Ordering::Relaxed) < 30 && start.elapsed() < Duration::from_secs(30) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         stopped.store(true, Ordering::Relaxed);
         server.terminate();
     });
