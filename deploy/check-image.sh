@@ -8,6 +8,7 @@ binary=$(realpath "$1")
 song=${2:+$(realpath "$2")}
 here=$(cd "$(dirname "$0")/.." && pwd)
 root=$(mktemp -d)
+chmod 755 "$root"
 trap 'umount "$root" 2> /dev/null || true; rm -rf "$root"' EXIT
 
 # What the run stage copies, where it copies it to.

@@ -210,7 +210,7 @@ def talk(address, payload, how):
                 return None, b""
             if how == "close":
                 s.shutdown(socket.SHUT_WR)
-        except (BrokenPipeError, ConnectionResetError):
+        except OSError:
             pass
         answer = b""
         try:
@@ -219,7 +219,7 @@ def talk(address, payload, how):
                 length = re.search(rb"content-length: (\d+)\r\n", answer)
                 if length and b"\r\n\r\n" in answer and len(answer.split(b"\r\n\r\n", 1)[1]) >= int(length.group(1)):
                     break
-        except (ConnectionResetError, socket.timeout):
+        except OSError:
             pass
     status = re.match(rb"HTTP/1.1 (\d+)", answer)
     return (int(status.group(1)) if status else None), answer.partition(b"\r\n\r\n")[2]
