@@ -381,6 +381,18 @@ fn tags_are_written_on_request_alone_and_taken_back_to_the_byte() {
 }
 
 #[test]
+fn silence_has_no_genre_and_gets_none() {
+    let library = Library::new();
+    let path = library.music().join("silence.wav");
+    fs::write(&path, wav_i16(&[0.0; 12 * RATE as usize], RATE, 1)).unwrap();
+    library.scan();
+    let csv = stdout(&library.ok("export", &[]));
+    assert!(csv.contains("silence.wav,unknown,0,"), "{csv}");
+    let said = stderr(&library.ok("tag", &["--write", "--threshold=0"]));
+    assert!(said.contains("0 tagged"), "{said}");
+}
+
+#[test]
 fn what_someone_else_changed_is_not_undone() {
     let library = Library::new();
     let path = library.add("a.wav", 1);

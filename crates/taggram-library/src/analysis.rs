@@ -35,9 +35,10 @@ pub struct Analyst {
 /// What is known of a track.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
-    /// Number of the most probable genre among the model's labels.
-    pub genre: usize,
-    /// Its probability, 0…1.
+    /// Number of the genre among the model's labels; `None` for a track that the model does not
+    /// know what to make of ([`taggram::UNKNOWN`]).
+    pub genre: Option<usize>,
+    /// Its probability, 0…1; 0 when there is none.
     pub confidence: f32,
     /// Probability of every label, `[label]`, 0…1.
     pub probabilities: Vec<f16>,
@@ -116,12 +117,8 @@ impl Analyst {
             .unwrap_or_else(|_| {
             Err(Error::new(ErrorKind::Bug, "a bug: the analysis of this file panicked"))
         })?;
-        let genre = self
-            .model
-            .labels()
-            .iter()
-            .position(|label| *label == heard.verdict.genre)
-            .ok_or_else(|| Error::new(ErrorKind::Bug, "the verdict is none of the labels"))?;
+        let labels = self.model.labels();
+        let genre = labels.iter().position(|label| *label == heard.verdict.genre);
         Ok(Answer {
             genre,
             confidence: heard.verdict.confidence,

@@ -165,7 +165,7 @@ impl Display {
     fn follow(&self, event: &Event<'_>) {
         match event {
             Event::File(path, Done::Heard(answer)) => {
-                let genre = self.labels.get(answer.genre).map_or("", String::as_str);
+                let genre = self.name(answer.genre);
                 println!("{}  {genre} {:.0} %", path.display(), 100.0 * answer.confidence);
             }
             Event::File(path, Done::Recognised) => println!("{}  recognised", path.display()),
@@ -180,9 +180,13 @@ impl Display {
         self.bar.suspend(|| eprintln!("taggram: {text}"));
     }
 
-    fn count(&mut self, genre: usize) {
-        let name = self.labels.get(genre).cloned().unwrap_or_else(|| genre.to_string());
+    fn count(&mut self, genre: Option<usize>) {
+        let name = self.name(genre).to_string();
         *self.genres.entry(name).or_default() += 1;
+    }
+
+    fn name(&self, genre: Option<usize>) -> &str {
+        genre.and_then(|genre| self.labels.get(genre)).map_or(taggram::UNKNOWN, String::as_str)
     }
 
     /// The most frequent genres so far.

@@ -35,7 +35,7 @@ CREATE TABLE audio (
     id INTEGER PRIMARY KEY,
     fingerprint BLOB NOT NULL,      -- 16 bytes
     analysis INTEGER NOT NULL REFERENCES analysis(id),
-    genre INTEGER NOT NULL,         -- number of a label
+    genre INTEGER,                  -- number of a label; none: unknown
     confidence REAL NOT NULL,       -- 0..1
     probabilities BLOB NOT NULL,    -- half floats, little-endian, one a label
     embedding BLOB NOT NULL,        -- half floats, little-endian, of length 1
@@ -316,7 +316,7 @@ impl Index {
                 .execute(params![
                     fingerprint.0,
                     analysis,
-                    answer.genre as i64,
+                    answer.genre.map(|genre| genre as i64),
                     answer.confidence,
                     halves(&answer.probabilities),
                     halves(&answer.embedding),

@@ -5,7 +5,7 @@ use crate::Listening;
 
 fn answer(i: usize) -> Answer {
     Answer {
-        genre: i % 10,
+        genre: Some(i % 10),
         confidence: 0.5,
         probabilities: (0..10).map(|g| f16::from_f32(g as f32 / 45.0)).collect(),
         embedding: (0..512).map(|x| f16::from_f32(((x * i) % 97) as f32 / 97.0)).collect(),
@@ -63,7 +63,7 @@ fn what_is_written_is_read() {
         .unwrap();
     assert_eq!(seen.len(), 30);
     assert_eq!(seen[7].embedding, answer(7).embedding);
-    assert_eq!(seen[7].genre, 7);
+    assert_eq!(seen[7].genre, Some(7));
     assert_eq!(seen[7].tag_genre.as_deref(), Some("Rock"));
     let mut count = 0;
     let beside = Path::new("/music/An artist of some");

@@ -19,9 +19,10 @@ pub struct Track {
     pub labels: Arc<Vec<String>>,
     /// Name of that model.
     pub model: Arc<str>,
-    /// Number of the most probable label.
-    pub genre: usize,
-    /// Its probability, 0…1.
+    /// Number of the genre among the labels; `None` for a track that the model does not know what to
+    /// make of.
+    pub genre: Option<usize>,
+    /// Its probability, 0…1; 0 when there is none.
     pub confidence: f32,
     /// `[label]`, 0…1.
     pub probabilities: Vec<f32>,
@@ -60,9 +61,9 @@ impl Track {
         }
     }
 
-    /// Name of the most probable genre.
+    /// Name of the genre, or [`taggram::UNKNOWN`].
     pub fn genre_name(&self) -> &str {
-        self.labels.get(self.genre).map_or("", String::as_str)
+        self.genre.and_then(|genre| self.labels.get(genre)).map_or(taggram::UNKNOWN, String::as_str)
     }
 
     /// Labels with their probabilities, the most probable first.
@@ -111,7 +112,7 @@ impl Index {
                 let (model, labels) = models.get(&analysis).cloned().unwrap_or_default();
                 let path: Vec<u8> = row.get(0)?;
                 let size: i64 = row.get(1)?;
-                let genre: i64 = row.get(6)?;
+                let genre: Option<i64> = row.get(6)?;
                 let windows: i64 = row.get(10)?;
                 let warnings: Option<String> = row.get(11)?;
                 let probabilities: Vec<f16> = halves(row.get_ref(8)?.as_blob()?);
@@ -119,7 +120,7 @@ impl Index {
                     path: path_of(&path),
                     labels,
                     model,
-                    genre: genre as usize,
+                    genre: genre.map(|genre| genre as usize),
                     confidence: row.get(7)?,
                     probabilities: probabilities.iter().map(|x| x.to_f32()).collect(),
                     embedding: halves(row.get_ref(12)?.as_blob()?),

@@ -77,6 +77,10 @@ impl Rules {
     /// The genres for a track, the most probable first; none when nothing is sure enough.
     pub fn genres(&self, track: &Track) -> Vec<String> {
         let mut genres: Vec<String> = Vec::new();
+        // What the model does not know is not named after what is nearest.
+        if track.genre.is_none() {
+            return genres;
+        }
         for (genre, probability) in track.ranked() {
             let word = self.vocabulary.word(genre);
             if probability < self.threshold || genres.len() == self.top {
