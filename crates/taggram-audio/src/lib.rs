@@ -9,6 +9,8 @@
 //!   including HE-AAC) and ALAC. Channels are averaged before anything else happens to them.
 //! * [`Resampler`] changes the rate, as librosa's `soxr_hq` or resampy's `kaiser_best` would.
 //! * [`MonoStream`] is both together over the whole file or an excerpt of it, in bounded memory.
+//! * [`PacketReader`] takes a file apart without decoding it, [`PacketStream`] decodes packets that
+//!   come from elsewhere: a stream in pieces.
 //! * [`encode`] writes WAV and FLAC.
 //!
 //! Whatever the bytes are, the answer is samples, samples with [warnings](AudioReader::warnings),
@@ -20,6 +22,7 @@ pub mod encode;
 mod error;
 mod limits;
 mod mono;
+mod packet;
 mod reader;
 mod resample;
 mod source;
@@ -27,6 +30,7 @@ mod source;
 pub use error::{AudioError, ErrorKind};
 pub use limits::Limits;
 pub use mono::{Excerpt, MonoSpec, MonoStream, Samples, read_mono};
+pub use packet::{Gapless, Packet, PacketCodec, PacketReader, PacketStream};
 pub use reader::{AudioFormat, AudioReader};
 pub use resample::{Resampler, ResamplingKind};
 pub use source::Source;

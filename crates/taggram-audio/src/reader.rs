@@ -218,13 +218,7 @@ impl AudioReader {
             return Ok(Some(&self.block));
         }
         self.mono.clear();
-        let share = channels as f32;
-        if channels == 2 {
-            self.mono.extend(self.block.as_chunks::<2>().0.iter().map(|[l, r]| (l + r) * 0.5));
-        } else {
-            self.mono
-                .extend(self.block.chunks_exact(channels).map(|f| f.iter().sum::<f32>() / share));
-        }
+        mix_down(&self.block, channels, &mut self.mono);
         Ok(Some(&self.mono))
     }
 
@@ -401,12 +395,7 @@ impl AudioReader {
         }
         self.block.truncate(last as usize * channels);
         self.block.drain(..first as usize * channels);
-        for x in &mut self.block {
-            if x.is_nan() || x.abs() > ABSURD {
-                *x = 0.0;
-                self.replaced += 1;
-            }
-        }
+        self.replaced += silence_absurd(&mut self.block);
         let seconds = (self.position - self.skip) as f64 / f64::from(self.format.sample_rate);
         if seconds > self.limits.max_seconds {
             self.ended = true;
@@ -511,6 +500,28 @@ impl AudioReader {
     }
 }
 
+/// Appends the mean of the channels of each frame.
+pub(crate) fn mix_down(block: &[f32], channels: usize, mono: &mut Vec<f32>) {
+    let share = channels as f32;
+    match channels {
+        1 => mono.extend_from_slice(block),
+        2 => mono.extend(block.as_chunks::<2>().0.iter().map(|[l, r]| (l + r) * 0.5)),
+        _ => mono.extend(block.chunks_exact(channels).map(|f| f.iter().sum::<f32>() / share)),
+    }
+}
+
+/// Makes silence of what is no sound; gives how many samples that were.
+pub(crate) fn silence_absurd(block: &mut [f32]) -> u64 {
+    let mut replaced = 0;
+    for x in block {
+        if x.is_nan() || x.abs() > ABSURD {
+            *x = 0.0;
+            replaced += 1;
+        }
+    }
+    replaced
+}
+
 /// Gives a block another number of channels, each the mean: the count changed mid-file.
 fn spread(block: &mut Vec<f32>, from: usize, to: usize) {
     let mean = |frame: &[f32]| frame.iter().sum::<f32>() / from as f32;
@@ -519,7 +530,7 @@ fn spread(block: &mut Vec<f32>, from: usize, to: usize) {
 }
 
 /// Runs a decoder; a panic in it becomes an error. The reader is not asked for more afterwards.
-fn guarded<T>(work: impl FnOnce() -> Result<T, AudioError>) -> Result<T, AudioError> {
+pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T, AudioError>) -> Result<T, AudioError> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let said = message(&*panic);
         Err(AudioError::new(ErrorKind::Bug, format!("the decoder crashed on this file ({said})")))

@@ -2,8 +2,7 @@
 
 use std::time::Instant;
 
-use taggram_audio::{AudioReader, Excerpt, Limits, MonoSpec, MonoStream, ResamplingKind, Source};
-use taggram_features::Resampling;
+use taggram_audio::{AudioReader, Excerpt, Limits, MonoSpec, MonoStream, Source};
 use taggram_model::{Decide, Taggram, Verdict};
 
 use crate::listener::Ending;
@@ -128,10 +127,7 @@ pub fn listen_while(
 fn open(source: Source, model: &Model, how: &Listen) -> Result<MonoStream, Error> {
     let spec = MonoSpec {
         rate: Some(model.sample_rate()),
-        resampling: match model.front_end().resampling {
-            Resampling::SoxrHq => ResamplingKind::SoxrHq,
-            Resampling::KaiserBest => ResamplingKind::KaiserBest,
-        },
+        resampling: model.resampling(),
         excerpt: how.excerpt,
         limits: how.limits.clone(),
     };

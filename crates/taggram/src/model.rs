@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use taggram_features::{FrontEnd, Windows};
+use taggram_audio::ResamplingKind;
+use taggram_features::{FrontEnd, Resampling, Windows};
 use taggram_model::classifier::Pipeline;
 use taggram_model::{Answer, Artifact, Body, Calibration, Description, Familiarity, Over};
 
@@ -125,6 +126,14 @@ impl Model {
     /// Rate that audio is resampled to, Hz.
     pub fn sample_rate(&self) -> u32 {
         self.front_end().sample_rate
+    }
+
+    /// The filter that audio is resampled with.
+    pub fn resampling(&self) -> ResamplingKind {
+        match self.front_end().resampling {
+            Resampling::SoxrHq => ResamplingKind::SoxrHq,
+            Resampling::KaiserBest => ResamplingKind::KaiserBest,
+        }
     }
 
     /// How samples become frames.

@@ -54,12 +54,14 @@ impl HeAac {
     }
 }
 
+/// Sample rates by their index in an AudioSpecificConfig (ISO/IEC 14496-3 table 1.18), Hz.
+pub(crate) const RATES: [u32; 13] = [
+    96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000,
+    7_350,
+];
+
 /// An AudioSpecificConfig for AAC-LC, for streams (ADTS) that carry none.
 pub(crate) fn lc_config(rate: u32, channels: usize) -> Option<[u8; 2]> {
-    const RATES: [u32; 13] = [
-        96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025,
-        8_000, 7_350,
-    ];
     let rate = RATES.iter().position(|&r| r == rate)? as u16;
     let channels = match channels {
         1..=6 => channels as u16,

@@ -1,10 +1,14 @@
 //! Decoders behind one small trait.
 
 mod au;
-mod heaac;
-mod mp4;
-mod opus;
+mod codec;
+pub(crate) mod heaac;
+pub(crate) mod mp4;
+pub(crate) mod opus;
 mod packets;
+
+pub(crate) use codec::{Codec, choose};
+pub(crate) use packets::{TRIAL, container, not_opened};
 
 use crate::source::{Looks, Opened};
 use crate::{AudioError, Limits};

@@ -88,6 +88,10 @@ fn from_edits(list: &[u8], movie_rate: u32, rate: u32, length: u64) -> Option<Tr
     }
     // Several edits rearrange the track; then everything is read, as if there were none.
     let &[(duration, skip)] = edits.as_slice() else { return None };
+    if length == 0 && duration == 0 {
+        // A fragmented file: how long it is nobody knew when its index was written.
+        return Some(Trim { rate, skip, keep: None });
+    }
     let rest = length.checked_sub(skip)?;
     // The duration counts in the movie's ticks, often milliseconds: where the track's own, exact
     // length agrees with it within a tick, that is meant. Zero stands for "to the end".
@@ -166,6 +170,12 @@ mod tests {
         // A delay before it changes nothing; two pieces are left alone.
         assert!(from_edits(&list(&[(20, -1), (1000, 1024)]), 1000, 44_100, 45_124).is_some());
         assert!(from_edits(&list(&[(20, 9), (1000, 1024)]), 1000, 44_100, 45_124).is_none());
+    }
+
+    #[test]
+    fn a_fragmented_file_begins_where_its_edit_list_says() {
+        let trim = from_edits(&list(&[(0, 1024)]), 1000, 44_100, 0).unwrap();
+        assert_eq!(trim, Trim { rate: 44_100, skip: 1024, keep: None });
     }
 
     #[test]

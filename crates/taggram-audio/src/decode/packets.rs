@@ -6,10 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use symphonia::core::codecs::CodecParameters;
-use symphonia::core::codecs::audio::well_known::{
-    CODEC_ID_AAC, CODEC_ID_MP3, CODEC_ID_OPUS, CODEC_ID_VORBIS,
-};
-use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
+use symphonia::core::codecs::audio::AudioCodecParameters;
+use symphonia::core::codecs::audio::well_known::CODEC_ID_AAC;
 use symphonia::core::errors::{Error, SeekErrorKind};
 use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::{FormatOptions, FormatReader, SeekMode, SeekTo, TrackType};
@@ -18,23 +16,16 @@ use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
 use symphonia::core::units::{TimeBase, Timestamp};
 
-use super::heaac::{self, HeAac};
-use super::opus::{self, Opus};
+use super::codec::{Codec, choose, preroll};
 use super::{Chunk, Claims, Damage, Decode, Trim, mp4};
 use crate::source::{Looks, Opened};
 use crate::{AudioError, ErrorKind, Limits};
 
 /// Packets looked at to tell HE-AAC from AAC: SBR may be missing from the very first.
-const TRIAL: usize = 6;
+pub(crate) const TRIAL: usize = 6;
 
 /// A demuxer that finds nothing usable this often in a row is at the end of what it can do.
 const PATIENCE: usize = 256;
-
-enum Codec {
-    Symphonia(Box<dyn AudioDecoder>),
-    Opus(Box<Opus>),
-    HeAac(Box<HeAac>),
-}
 
 /// A demuxer and the decoder of one of its tracks.
 pub(crate) struct Packets {
@@ -102,11 +93,7 @@ impl Packets {
         let origin = if container == "mp3" { 0 } else { queue.front().map_or(0, start_of) };
         let begin = queue.front().map_or(0, |packet| packet.pts.get());
         let codec = choose(&params, queue.make_contiguous(), &mut claims)?;
-        claims.codec = match &codec {
-            Codec::Symphonia(decoder) => decoder.codec_info().short_name.to_owned(),
-            Codec::Opus(_) => "opus".to_owned(),
-            Codec::HeAac(_) => "he-aac".to_owned(),
-        };
+        claims.codec = codec.name();
         Ok(Self {
             format,
             codec,
@@ -200,27 +187,7 @@ impl Decode for Packets {
     ) -> Result<Option<Chunk>, AudioError> {
         loop {
             let Some(packet) = self.packet(damage)? else { return Ok(None) };
-            out.clear();
-            let decoded = match &mut self.codec {
-                Codec::Symphonia(decoder) => match decoder.decode(&packet) {
-                    Ok(buffer) => {
-                        buffer.copy_to_vec_interleaved(out);
-                        Ok((buffer.spec().rate(), buffer.spec().channels().count()))
-                    }
-                    Err(Error::ResetRequired) => {
-                        decoder.reset();
-                        Err("the decoder had to start afresh".to_owned())
-                    }
-                    Err(error) => Err(error.to_string()),
-                },
-                Codec::Opus(opus) => {
-                    let channels = opus.channels();
-                    opus.decode(&packet.data, packet.trim_end.get(), out)
-                        .map(|()| (opus::RATE, channels))
-                }
-                Codec::HeAac(decoder) => decoder.decode(&packet.data, out),
-            };
-            match decoded {
+            match self.codec.decode(&packet, out) {
                 Ok((rate, channels)) if rate > 0 && channels > 0 => {
                     let start = self.to_frames(start_of(&packet) - self.origin, rate);
                     return Ok(Some(Chunk { start: Some(start), rate, channels }));
@@ -262,11 +229,7 @@ impl Decode for Packets {
                 return Err(AudioError::malformed(format!("seeking in the file failed: {e}")));
             }
         }
-        match &mut self.codec {
-            Codec::Symphonia(decoder) => decoder.reset(),
-            Codec::Opus(opus) => opus.reset(),
-            Codec::HeAac(decoder) => decoder.reset(),
-        }
+        self.codec.reset();
         self.failures = 0;
         Ok(true)
     }
@@ -275,54 +238,6 @@ impl Decode for Packets {
 /// Timestamp of the first frame that a decoder yields for a packet.
 fn start_of(packet: &Packet) -> i64 {
     packet.pts.get().saturating_add_unsigned(packet.trim_start.get())
-}
-
-/// The decoder of a track, given its first packets.
-fn choose(
-    params: &AudioCodecParameters,
-    first: &[Packet],
-    claims: &mut Claims,
-) -> Result<Codec, AudioError> {
-    if params.codec == CODEC_ID_OPUS {
-        let opus = Opus::new(params.extra_data.as_deref().unwrap_or_default())?;
-        claims.trim = Trim { rate: opus::RATE, skip: opus.pre_skip.into(), keep: None };
-        // Timestamps count the skipped frames too.
-        claims.frames = claims.frames.map(|n| n.saturating_sub(opus.pre_skip.into()));
-        return Ok(Codec::Opus(Box::new(opus)));
-    }
-    let plain = symphonia::default::get_codecs()
-        .make_audio_decoder(params, &AudioDecoderOptions::default());
-    if params.codec == CODEC_ID_AAC {
-        let core = params.sample_rate.unwrap_or(0);
-        let built = params.channels.as_ref().and_then(|c| heaac::lc_config(core, c.count()));
-        let config = params.extra_data.as_deref().or(built.as_ref().map(|c| &c[..]));
-        if let Some(config) = config
-            && (plain.is_err() || HeAac::present(config, core, first))
-            && let Some(decoder) = HeAac::new(config)
-        {
-            // Its length is told by what is decoded, not by a count of half-rate frames.
-            claims.preroll *= 2;
-            return Ok(Codec::HeAac(Box::new(decoder)));
-        }
-    }
-    plain.map(Codec::Symphonia).map_err(|e| {
-        let name = params.codec;
-        AudioError::unsupported(format!("the codec of this file is not supported ({name}; {e})"))
-    })
-}
-
-/// Frames a decoder needs to be run in before its output is what it would have been.
-fn preroll(params: &AudioCodecParameters) -> u64 {
-    match params.codec {
-        // The bit reservoir reaches back up to nine frames, the overlap one more.
-        CODEC_ID_MP3 => 12 * 1152,
-        CODEC_ID_AAC => 4 * 1024,
-        // Two of the longest blocks.
-        CODEC_ID_VORBIS => 2 * 8192,
-        // RFC 7845 §4.6 asks for 80 ms; after half a second the difference is below −100 dB.
-        CODEC_ID_OPUS => 24_000,
-        _ => 0,
-    }
 }
 
 /// A header of plain samples may promise more than the file can hold; then the file is right.
@@ -340,7 +255,7 @@ fn check_pcm_length(claims: &mut Claims, params: &AudioCodecParameters, size: Op
     }
 }
 
-fn container(short_name: &'static str) -> &'static str {
+pub(crate) fn container(short_name: &'static str) -> &'static str {
     match short_name {
         "wave" => "wav",
         "isomp4" => "mp4",
@@ -350,7 +265,7 @@ fn container(short_name: &'static str) -> &'static str {
 }
 
 /// Why a source could not be opened.
-fn not_opened(error: &Error, begins: &str) -> AudioError {
+pub(crate) fn not_opened(error: &Error, begins: &str) -> AudioError {
     match error {
         Error::IoError(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
             AudioError::not_audio(format!(

@@ -1,0 +1,248 @@
+//! The origin, heard by our own client and by a plain HTTP client.
+
+mod common;
+
+use std::time::Duration;
+
+use common::*;
+use taggram_hls::client::ClientOptions;
+use taggram_hls::playlist::{Playlist, PlaylistLimits, parse};
+use taggram_hls::segment::Packaging;
+
+/// Every track in `root`, as the origin's index names it: name and address.
+async fn tracks(address: std::net::SocketAddr) -> Vec<(String, String)> {
+    let text = reqwest::get(format!("http://{address}/index.json")).await.unwrap();
+    let index: serde_json::Value = serde_json::from_str(&text.text().await.unwrap()).unwrap();
+    let tracks = index["tracks"].as_array().unwrap();
+    let text = |v: &serde_json::Value| v.as_str().unwrap().to_owned();
+    tracks
+        .iter()
+        .map(|t| (text(&t["name"]), format!("http://{address}{}", text(&t["url"]))))
+        .collect()
+}
+
+/// Streaming gives the samples of the file: to the last bit where nothing is encoded anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_is_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let exact = [
+        "tone.mp3",
+        "tone22.mp3",
+        "tone.aac",
+        "tone.m4a",
+        "tone.wav",
+        "tone.aiff",
+        "tone.alac.m4a",
+        "tone.oga",
+    ];
+    for name in exact.iter().chain(&["tone.ogg", "tone.opus", "tone.51.opus"]) {
+        std::fs::copy(golden(name), folder.path().join(name)).unwrap();
+    }
+    for mp3 in [Packaging::Ts, Packaging::Packed] {
+        let options = taggram_hls::segment::CutOptions { mp3, ..cut_options(0.1) };
+        let (address, _origin) = origin(folder.path(), options, false).await;
+        let found = tracks(address).await;
+        assert_eq!(found.len(), 11);
+        for (name, url) in found {
+            let heard = hear(&url, ClientOptions::default(), usize::MAX).await.unwrap();
+            assert!(heard.end.is_none(), "{name}: {:?}", heard.end);
+            assert!(heard.notes.is_empty(), "{name}: {:?}", heard.notes);
+            let expected = whole(&golden(&name));
+            if exact.contains(&name.as_str()) {
+                assert_same(&heard.samples, &expected, &name);
+            } else {
+                // Through an encoder: as long, and as loud.
+                assert_eq!(heard.samples.len(), expected.len(), "{name}");
+                let power = |x: &[f32]| x.iter().map(|x| x * x).sum::<f32>() / x.len() as f32;
+                let ratio = power(&heard.samples) / power(&expected);
+                assert!((0.8..1.25).contains(&ratio), "{name}: loudness changed by {ratio}");
+            }
+        }
+    }
+}
+
+/// What RFC 8216 asks of a playlist and its segments.
+#[tokio::test(flavor = "multi_thread")]
+async fn playlists_keep_their_promises() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(golden("tone.mp3"), folder.path().join("a.mp3")).unwrap();
+    std::fs::copy(golden("tone.m4a"), folder.path().join("b.m4a")).unwrap();
+    let (address, _origin) = origin(folder.path(), cut_options(0.1), false).await;
+    let client = reqwest::Client::new();
+    for (name, url) in tracks(address).await {
+        let answer = client.get(&url).send().await.unwrap();
+        assert_eq!(answer.headers()["content-type"], "application/vnd.apple.mpegurl");
+        let bytes = answer.bytes().await.unwrap();
+        let limits = PlaylistLimits::default();
+        let Playlist::Master(master) = parse(&bytes, &limits).unwrap() else { panic!() };
+        let base = url.rsplit_once('/').unwrap().0;
+        let media_url = format!("{base}/{}", master.variants[0].uri);
+        let text = client.get(&media_url).send().await.unwrap().text().await.unwrap();
+        assert!(m3u8_rs::parse_media_playlist_res(text.as_bytes()).is_ok(), "{text}");
+        assert!(hls_m3u8::MediaPlaylist::try_from(text.as_str()).is_ok(), "{text}");
+        let Playlist::Media(media) = parse(text.as_bytes(), &limits).unwrap() else { panic!() };
+        assert!(media.ended && media.segments.len() > 2, "{name}: {text}");
+        assert_eq!(media.version, if name.ends_with("m4a") { 7 } else { 3 });
+        let mut peak = 0f64;
+        for segment in &media.segments {
+            assert!(segment.duration_s.round() as u64 <= media.target_s);
+            let answer = client.get(format!("{base}/{}", segment.uri)).send().await.unwrap();
+            assert!(answer.headers()["cache-control"].to_str().unwrap().contains("immutable"));
+            let length = answer.bytes().await.unwrap().len();
+            peak = peak.max(length as f64 * 8.0 / segment.duration_s.max(0.5));
+        }
+        assert!(master.variants[0].bandwidth as f64 >= peak);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http_as_caches_and_players_want_it() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(golden("tone.mp3"), folder.path().join("a.mp3")).unwrap();
+    let (address, origin) = origin(folder.path(), cut_options(0.2), false).await;
+    let id = origin.library().tracks()[0].id.clone();
+    let base = format!("http://{address}/t/{id}");
+    let client = reqwest::Client::builder().gzip(false).build().unwrap();
+    let get = |path: &str, headers: &[(&'static str, &str)]| {
+        let mut request = client.get(format!("{base}/{path}"));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.send()
+    };
+    let whole = get("0.ts", &[]).await.unwrap();
+    assert_eq!(whole.headers()["content-type"], "video/mp2t");
+    assert_eq!(whole.headers()["access-control-allow-origin"], "*");
+    let tag = whole.headers()["etag"].to_str().unwrap().to_owned();
+    let whole = whole.bytes().await.unwrap();
+    let part = get("0.ts", &[("range", "bytes=188-375")]).await.unwrap();
+    assert_eq!(part.status(), 206);
+    assert_eq!(part.headers()["content-range"], format!("bytes 188-375/{}", whole.len()));
+    assert_eq!(part.bytes().await.unwrap(), whole[188..376]);
+    assert_eq!(get("0.ts", &[("range", "bytes=999999999-")]).await.unwrap().status(), 416);
+    let other = get("0.ts", &[("range", "bytes=0-9"), ("if-range", "\"other\"")]).await.unwrap();
+    assert_eq!(other.status(), 200);
+    assert_eq!(get("0.ts", &[("if-none-match", &tag)]).await.unwrap().status(), 304);
+    let head = client.head(format!("{base}/0.ts")).send().await.unwrap();
+    assert_eq!(head.headers()["content-length"], whole.len().to_string());
+    let packed = get("media.m3u8", &[("accept-encoding", "br, gzip")]).await.unwrap();
+    assert_eq!(packed.headers()["content-encoding"], "gzip");
+    assert!(packed.bytes().await.unwrap().starts_with(b"\x1f\x8b"));
+    let options = client.request(reqwest::Method::OPTIONS, format!("{base}/0.ts"));
+    assert_eq!(options.send().await.unwrap().status(), 204);
+    assert_eq!(client.post(format!("{base}/0.ts")).send().await.unwrap().status(), 405);
+    for absent in [
+        "99.ts",
+        "00.ts",
+        "+0.ts",
+        "0.aac",
+        "-1.ts",
+        "init.mp4",
+        "..%2f..%2fetc%2fpasswd",
+        "0.ts%00",
+        "source.flac",
+        "%2e%2e",
+        "18446744073709551616.ts",
+    ] {
+        assert_eq!(get(absent, &[]).await.unwrap().status(), 404, "{absent}");
+    }
+    for absent in ["/etc/passwd", "/t/0123456789abcdef/0.ts", "/t/..%2f..%2fa.mp3/x", "/r/x/0.ts"] {
+        let url = format!("http://{address}{absent}");
+        assert_eq!(reqwest::get(url).await.unwrap().status(), 404, "{absent}");
+    }
+    // HTTP/2 on the same port.
+    let client = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
+    let answer = client.get(format!("{base}/0.ts")).send().await.unwrap();
+    assert_eq!(answer.version(), reqwest::Version::HTTP_2);
+    assert_eq!(answer.bytes().await.unwrap(), whole);
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn links_out_of_the_library_are_not_served() {
+    let (folder, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let secret = outside.path().join("secret.mp3");
+    std::fs::copy(golden("tone.mp3"), &secret).unwrap();
+    std::fs::copy(golden("tone.mp3"), folder.path().join("a.mp3")).unwrap();
+    std::os::unix::fs::symlink(&secret, folder.path().join("link.mp3")).unwrap();
+    let (address, origin) = origin(folder.path(), cut_options(1.0), false).await;
+    let names: Vec<_> = tracks(address).await.into_iter().map(|t| t.0).collect();
+    assert_eq!(names, ["a.mp3"]);
+    // A file that becomes a link later is not followed either.
+    std::fs::remove_file(folder.path().join("a.mp3")).unwrap();
+    std::os::unix::fs::symlink(&secret, folder.path().join("a.mp3")).unwrap();
+    let id = &origin.library().tracks()[0].id;
+    let answer = reqwest::get(format!("http://{address}/t/{id}/media.m3u8")).await.unwrap();
+    assert_eq!(answer.status(), 404);
+}
+
+/// A radio of short tracks: the client hears it go from track to track.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_radio_moves_on() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["a.aac", "b.aac"] {
+        std::fs::copy(golden("tone.aac"), folder.path().join(name)).unwrap();
+    }
+    std::fs::copy(golden("tone.m4a"), folder.path().join("c.m4a")).unwrap();
+    let (address, _origin) = origin(folder.path(), cut_options(1.0), true).await;
+    let url = format!("http://{address}/live/master.m3u8");
+    let heard =
+        tokio::time::timeout(Duration::from_secs(20), hear(&url, ClientOptions::default(), 12));
+    let heard = heard.await.expect("the radio goes on").unwrap();
+    assert!(heard.end.is_none(), "{:?}", heard.end);
+    assert!(heard.notes.is_empty(), "{:?}", heard.notes);
+    // Each track is one segment here, and each follows another one.
+    assert_eq!((heard.pieces, heard.discontinuities), (12, 11));
+    // Numbers go up by what left the window, and every discontinuity that left is counted.
+    let limits = PlaylistLimits::default();
+    let text = reqwest::get(format!("http://{address}/live/media.m3u8")).await.unwrap();
+    let Ok(Playlist::Media(media)) = parse(&text.bytes().await.unwrap(), &limits) else { panic!() };
+    assert!(!media.ended && media.sequence > 0);
+    assert_eq!(media.discontinuity_sequence, media.sequence - 1);
+    assert!(media.duration_s() >= 3.0 * media.target_s as f64);
+}
+
+/// Idle connections and readers that do not read are closed; everyone else is served meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn idlers_do_not_keep_others_out() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(golden("tone.mp3"), folder.path().join("a.mp3")).unwrap();
+    let files = [folder.path().join("a.mp3")];
+    let (library, _) = taggram_hls::origin::Library::new(folder.path(), &files).unwrap();
+    let options = taggram_hls::origin::OriginOptions {
+        cut: cut_options(6.0),
+        cache: None,
+        cache_bytes: 1 << 30,
+        live: false,
+        page: None,
+        connections: 200,
+        idle_s: 1.0,
+    };
+    let origin = taggram_hls::origin::Origin::new(library, options).unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(taggram_hls::origin::serve(origin.clone(), listener, std::future::pending()));
+    let mut idle = Vec::new();
+    for i in 0..400 {
+        let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
+        if i % 2 == 0 {
+            // Half a request.
+            let _ = socket.write_all(b"GET /index.json HTTP/1.1\r\nHos").await;
+        }
+        idle.push(socket);
+    }
+    let answer = tokio::time::timeout(
+        Duration::from_secs(10),
+        reqwest::get(format!("http://{address}/index.json")),
+    );
+    assert!(answer.await.expect("served within the idle time").unwrap().status().is_success());
+    // All the idle ones are closed in the end.
+    for socket in &mut idle {
+        let mut rest = Vec::new();
+        let closed =
+            tokio::time::timeout(Duration::from_secs(10), socket.read_to_end(&mut rest)).await;
+        assert!(closed.is_ok(), "an idle connection stayed open");
+    }
+}
