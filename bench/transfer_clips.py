@@ -1,4 +1,4 @@
-"""Cuts up to four 30-second clips from each music file below FOLDER/files into FOLDER/clips/music.
+"""Cuts up to two 30-second clips from each music file below FOLDER/files into FOLDER/clips/music.
 
     python3 bench/transfer_clips.py FOLDER
 
@@ -26,9 +26,10 @@ def duration(path):
 
 
 def starts(seconds):
-    """Where clips begin: up to four, spread evenly over the file."""
-    count = max(1, min(4, int(seconds // LENGTH_S)))
-    return [max(0.0, (i + 0.5) / count * seconds - LENGTH_S / 2) for i in range(count)]
+    """Where clips begin: one of a short file, else at a quarter and at three quarters."""
+    if seconds < 2 * LENGTH_S:
+        return [0.0]
+    return [max(0.0, part * seconds - LENGTH_S / 2) for part in (0.25, 0.75)]
 
 
 def main(folder):
