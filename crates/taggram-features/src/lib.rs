@@ -9,7 +9,7 @@
 //!     hop: 512,
 //!     map: Map::Mel { bands: 128, scale: Scale::Decibel },
 //! };
-//! let windows = Windows { frames: 128, hop: 64, normalise: Normalise::PatchZScore { top_db: 80.0 } };
+//! let windows = Windows { frames: 128, hop: 64, normalise: Normalise::PatchZScore { top_db: 80.0, quiet_bands: 0 } };
 //! let samples: Vec<f32> = (0..100_000).map(|i| (i as f32 * 0.05).sin()).collect();
 //! let map = front_end.map(&samples)?;
 //! assert_eq!((map.frames, map.bands), (196, 128));

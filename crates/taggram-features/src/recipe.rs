@@ -90,6 +90,10 @@ pub struct Windows {
     pub normalise: Normalise,
 }
 
+fn is_zero(n: &usize) -> bool {
+    *n == 0
+}
+
 /// What is done to the values of a patch before the network sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
@@ -101,6 +105,10 @@ pub enum Normalise {
     PatchZScore {
         /// Range kept below the patch's maximum, dB.
         top_db: f32,
+        /// So many of the highest bands are set to the least that is kept: resamplers and codecs end somewhere
+        /// in them, each elsewhere, and the answer must not depend on where.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        quiet_bands: usize,
     },
     /// Relative to the clip's maximum, raised to at least −`top_db`, mapped to 0…1.
     /// A stream longer than ten minutes is taken as clips of ten minutes.

@@ -62,7 +62,7 @@ impl Windows {
         within("windows frames", self.frames, 1, 1 << 16, "frames")?;
         within("windows hop", self.hop, 1, 1 << 20, "frames")?;
         match self.normalise {
-            Normalise::PatchZScore { top_db } | Normalise::ClipUnit { top_db }
+            Normalise::PatchZScore { top_db, .. } | Normalise::ClipUnit { top_db }
                 if !(top_db > 0.0 && top_db.is_finite()) =>
             {
                 let found = format!("a range of {top_db} dB, a positive number is needed");
@@ -234,9 +234,16 @@ pub fn normalise_patch(
     for channel in patch.chunks_exact_mut((frames * bands).max(1)) {
         match normalise {
             Normalise::None => {}
-            Normalise::PatchZScore { top_db } => {
-                let floor = max(channel) - top_db;
-                channel.iter_mut().for_each(|x| *x = x.max(floor));
+            Normalise::PatchZScore { top_db, quiet_bands } => {
+                let heard = bands.saturating_sub(quiet_bands);
+                let loudest = |frame: &[f32]| max(&frame[..heard]);
+                let floor =
+                    channel.chunks_exact(bands).map(loudest).fold(f32::NEG_INFINITY, f32::max)
+                        - top_db;
+                for frame in channel.chunks_exact_mut(bands) {
+                    frame[..heard].iter_mut().for_each(|x| *x = x.max(floor));
+                    frame[heard..].fill(floor);
+                }
                 z_score(channel, 0, 1);
             }
             Normalise::ClipUnit { top_db } => {

@@ -27,7 +27,8 @@ fn maps() -> impl Strategy<Value = Map> {
 fn normalisations() -> impl Strategy<Value = Normalise> {
     prop_oneof![
         Just(Normalise::None),
-        Just(Normalise::PatchZScore { top_db: 60.0 }),
+        Just(Normalise::PatchZScore { top_db: 60.0, quiet_bands: 0 }),
+        Just(Normalise::PatchZScore { top_db: 60.0, quiet_bands: 3 }),
         Just(Normalise::ClipUnit { top_db: 80.0 }),
         Just(Normalise::BandZScore),
     ]
@@ -152,7 +153,7 @@ fn silence_becomes_zeros() {
     ] {
         let map = front_end(512, 256, map).map(&vec![0.0; 20_000]).unwrap();
         for normalise in [
-            Normalise::PatchZScore { top_db: 80.0 },
+            Normalise::PatchZScore { top_db: 80.0, quiet_bands: 0 },
             Normalise::ClipUnit { top_db: 80.0 },
             Normalise::BandZScore,
         ] {
@@ -176,7 +177,8 @@ fn normalised_patches_have_the_promised_moments() {
         let mean = values.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
         (mean, (values.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / n).sqrt())
     };
-    for channel in cut(Normalise::PatchZScore { top_db: 40.0 }).data.chunks(25 * 8) {
+    for channel in cut(Normalise::PatchZScore { top_db: 40.0, quiet_bands: 0 }).data.chunks(25 * 8)
+    {
         let (mean, deviation) = moments(channel);
         assert!(mean.abs() < 1e-6 && (deviation - 1.0).abs() < 1e-6);
         let lowest = channel.iter().fold(f32::MAX, |a, &b| a.min(b));

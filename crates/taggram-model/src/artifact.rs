@@ -356,7 +356,7 @@ mod tests {
                 windows: Windows {
                     frames: 8,
                     hop: 4,
-                    normalise: Normalise::PatchZScore { top_db: 80.0 },
+                    normalise: Normalise::PatchZScore { top_db: 80.0, quiet_bands: 0 },
                 },
                 network,
             },

@@ -138,7 +138,10 @@ fn other_networks_and_inputs_are_refused() {
         let error = runner.run(&map, &windows, 1).unwrap_err();
         assert!(error.message.contains("96 bands"), "{error}");
     }
-    let z_score = Windows { normalise: Normalise::PatchZScore { top_db: 80.0 }, ..windows.clone() };
+    let z_score = Windows {
+        normalise: Normalise::PatchZScore { top_db: 80.0, quiet_bands: 0 },
+        ..windows.clone()
+    };
     assert!(runner.run(&song(200), &z_score, 1).is_err());
     assert!(runner.run(&song(200), &Windows { hop: 0, ..windows }, 1).is_err());
 }
