@@ -86,7 +86,10 @@ fn pytorch(bytes: &[u8], place: &str) -> Result<Weights, ImportError> {
         ImportError::malformed(place, format!("is a damaged zip archive ({e})"))
     };
     let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(damaged)?;
-    let pickle = archive.file_names().find(|n| n.ends_with("/data.pkl")).map(String::from);
+    let pickle = archive
+        .file_names()
+        .filter_map(|name| name.ok().map(|n| n.into_owned()))
+        .find(|n| n.ends_with("/data.pkl"));
     let Some(pickle) = pickle else {
         return Err(ImportError::new(
             place,
