@@ -134,7 +134,7 @@ impl<'a> Machine<'a> {
             }
             b')' => self.stack.push(Value::Tuple(Vec::new())),
             b't' => {
-                let items = self.to_mark()?;
+                let items = self.since_mark()?;
                 self.stack.push(Value::Tuple(items));
             }
             0x85..=0x87 => {
@@ -185,7 +185,7 @@ impl<'a> Machine<'a> {
                 self.set_items(vec![key, value])?;
             }
             b'u' => {
-                let items = self.to_mark()?;
+                let items = self.since_mark()?;
                 self.set_items(items)?;
             }
             b'a' => {
@@ -193,7 +193,7 @@ impl<'a> Machine<'a> {
                 self.append(vec![item])?;
             }
             b'e' => {
-                let items = self.to_mark()?;
+                let items = self.since_mark()?;
                 self.append(items)?;
             }
             other => {
@@ -215,7 +215,7 @@ impl<'a> Machine<'a> {
         self.stack.pop().ok_or_else(|| "takes from an empty stack".to_string())
     }
 
-    fn to_mark(&mut self) -> Result<Vec<Value>, String> {
+    fn since_mark(&mut self) -> Result<Vec<Value>, String> {
         let mark = self.stack.iter().rposition(|v| *v == Value::Mark).ok_or("has no mark")?;
         let items = self.stack.split_off(mark + 1);
         self.stack.pop();
