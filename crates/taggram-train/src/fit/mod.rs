@@ -280,7 +280,8 @@ fn check_frozen(
 ) -> Result<(), TrainError> {
     let frozen = |name: &str| freeze.iter().any(|prefix| name.starts_with(prefix.as_str()));
     for p in trainable.parameters().iter().filter(|p| frozen(&p.name)) {
-        if !start.is_some_and(|s| s.get(&p.name).is_some_and(|t| t.shape == p.shape)) {
+        let given = start.and_then(|s| s.get(&p.name));
+        if given.is_none_or(|t| t.shape != p.shape) {
             let message = format!(
                 "`{}` would stay at random values: it is not among the weights to start from ([fit] init)",
                 p.name
