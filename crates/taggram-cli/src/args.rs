@@ -119,14 +119,24 @@ pub struct Train {
     /// Seed to use instead of the recipe's
     #[arg(long)]
     pub seed: Option<u64>,
+    /// Value to use instead of the recipe's, e.g. --set fit.epochs=3 (a network's recipe; repeatable)
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_and_value)]
+    pub replaced: Vec<(String, String)>,
     /// Threads to use [default: one a processor]; the weights do not depend on it
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
 }
 
+/// `KEY=VALUE`.
+pub fn key_and_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("KEY=VALUE is needed, e.g. fit.epochs=3")?;
+    Ok((key.trim().to_string(), value.trim().to_string()))
+}
+
 #[derive(Debug, Args)]
 pub struct Evaluate {
-    /// Model: a name or a .safetensors file; or the recipe (.toml) of a classifier of a table, which is learnt first
+    /// Model: a name or a .safetensors file; or the recipe (.toml) of a classifier of a table or of a
+    /// network, which is learnt first
     #[arg(value_name = "MODEL|RECIPE")]
     pub model: String,
     /// Dataset: a folder of genre folders, a table of paths and labels, or a feature cache
@@ -134,7 +144,8 @@ pub struct Evaluate {
     pub data: PathBuf,
     #[command(flatten)]
     pub hearing: Listening,
-    /// Split whose test songs are scored: fault-filtered, strict, random-song, all
+    /// Split whose test songs are scored: fault-filtered, strict, random-song, all; random-segment
+    /// scores windows instead (leaky)
     #[arg(long, value_name = "NAME", default_value = "fault-filtered")]
     pub split: String,
     #[command(flatten)]

@@ -6,6 +6,7 @@ use crate::error::{FeatureError, Kind, within};
 use crate::map::{FeatureFrames, FeatureMap};
 use crate::mel::MelBank;
 use crate::numeric::{dct, decibel, dot, log10, round_half};
+use crate::picture::{rate_column, wave_column};
 use crate::power::PowerSpectrum;
 use crate::recipe::{FrontEnd, Map, Scale};
 use crate::stft::Framer;
@@ -47,6 +48,17 @@ impl FrontEnd {
             Map::Mfcc { count, .. } => {
                 within("front-end count", count, 1, MFCC_MELS, "coefficients")
             }
+            Map::MelMfcc { bands, count } => {
+                within("front-end bands", bands, 1, 1024, "mel bands")?;
+                within("front-end count", count, 1, bands, "coefficients")
+            }
+            Map::MfccPlot { count, rows } => {
+                within("front-end count", count, 1, MFCC_MELS, "coefficients")?;
+                within("front-end rows", rows, count, 1024, "rows")
+            }
+            Map::WavePlot { rows } | Map::ZeroCrossingPlot { rows } => {
+                within("front-end rows", rows, 2, 1024, "rows")
+            }
         }
     }
 
@@ -60,6 +72,10 @@ impl FrontEnd {
         match self.map {
             Map::Mel { bands, .. } | Map::MelChroma { bands, .. } => bands,
             Map::Mfcc { count, rms } => count + usize::from(rms),
+            Map::MelMfcc { bands, count } => bands + count,
+            Map::MfccPlot { rows, .. }
+            | Map::WavePlot { rows }
+            | Map::ZeroCrossingPlot { rows } => rows,
         }
     }
 
@@ -75,23 +91,33 @@ impl FrontEnd {
     pub fn stream(&self) -> Result<MapStream, FeatureError> {
         self.check()?;
         let mel_bands = match self.map {
-            Map::Mel { bands, .. } | Map::MelChroma { bands, .. } => bands,
-            Map::Mfcc { .. } => MFCC_MELS,
+            Map::Mel { bands, .. } | Map::MelChroma { bands, .. } | Map::MelMfcc { bands, .. } => {
+                bands
+            }
+            Map::Mfcc { .. } | Map::MfccPlot { .. } => MFCC_MELS,
+            Map::WavePlot { .. } | Map::ZeroCrossingPlot { .. } => 0,
         };
         let dct = match self.map {
-            Map::Mfcc { count, .. } => dct(count, MFCC_MELS),
+            Map::Mfcc { count, .. } | Map::MelMfcc { count, .. } | Map::MfccPlot { count, .. } => {
+                dct(count, mel_bands)
+            }
             _ => Vec::new(),
         };
         let chroma = matches!(self.map, Map::MelChroma { .. })
             .then(|| ChromaBank::new(self.sample_rate, self.n_fft, 0.0));
-        let analyser = Analyser {
-            map: self.map.clone(),
+        let spectral = (mel_bands > 0).then(|| Spectral {
             spectrum: PowerSpectrum::new(self.n_fft),
             mel: MelBank::new(self.sample_rate, self.n_fft, mel_bands),
+            power: vec![0.0; self.n_fft / 2 + 1],
+        });
+        let analyser = Analyser {
+            map: self.map.clone(),
+            hop: self.hop,
+            spectral,
             chroma,
             dct,
-            power: vec![0.0; self.n_fft / 2 + 1],
             bands: vec![0.0; mel_bands],
+            last: None,
         };
         Ok(MapStream { framer: Framer::new(self.n_fft, self.hop), analyser })
     }
@@ -124,43 +150,82 @@ impl MapStream {
     /// Ends the signal: appends the frames around its end, and is ready for another signal.
     pub fn finish(&mut self, out: &mut FeatureFrames) {
         self.framer.finish(|frame| self.analyser.frame(frame, out));
+        self.analyser.last = None;
     }
 }
 
 struct Analyser {
     map: Map,
-    spectrum: PowerSpectrum,
-    mel: MelBank,
+    hop: usize,
+    /// Absent for pictures of the wave itself.
+    spectral: Option<Spectral>,
     chroma: Option<ChromaBank>,
     /// `[coefficient, mel]`, empty unless cepstral coefficients are made.
     dct: Vec<f32>,
-    power: Vec<f32>,
     bands: Vec<f32>,
+    /// Height of a drawn line in the frame before, 0…1.
+    last: Option<f32>,
+}
+
+/// From a frame to the power in its mel bands.
+struct Spectral {
+    spectrum: PowerSpectrum,
+    mel: MelBank,
+    power: Vec<f32>,
 }
 
 impl Analyser {
     fn frame(&mut self, frame: &[f32], out: &mut FeatureFrames) {
-        self.spectrum.power(frame, &mut self.power);
-        self.mel.apply(&self.power, &mut self.bands);
+        if let Some(Spectral { spectrum, mel, power }) = &mut self.spectral {
+            spectrum.power(frame, power);
+            mel.apply(power, &mut self.bands);
+        }
         match self.map {
             Map::Mel { scale, .. } | Map::MelChroma { scale, .. } => {
                 compress(&mut self.bands, scale);
                 out.data.extend_from_slice(&self.bands);
             }
             Map::Mfcc { rms, .. } => {
-                compress(&mut self.bands, Scale::Decibel);
-                out.data.extend(self.dct.chunks_exact(MFCC_MELS).map(|row| dot(row, &self.bands)));
+                self.coefficients(&mut out.data);
                 if rms {
                     out.data.push(decibel(dot(frame, frame) / frame.len() as f32));
                 }
             }
+            Map::MelMfcc { .. } => {
+                let at = out.data.len();
+                self.coefficients(&mut out.data);
+                // The picture comes first.
+                out.data.splice(at..at, self.bands.iter().copied());
+            }
+            Map::MfccPlot { count, rows } => {
+                let mut coefficients = Vec::with_capacity(count);
+                self.coefficients(&mut coefficients);
+                out.data.extend((0..rows).map(|row| coefficients[row * count / rows]));
+            }
+            Map::WavePlot { rows } => wave_column(self.middle(frame), rows, &mut out.data),
+            Map::ZeroCrossingPlot { rows } => {
+                let middle = self.middle(frame);
+                self.last = Some(rate_column(middle, self.last, rows, &mut out.data));
+            }
         }
-        if let Some(bank) = &self.chroma {
-            let chroma = bank.apply(&self.power);
+        if let (Some(bank), Some(spectral)) = (&self.chroma, &self.spectral) {
+            let chroma = bank.apply(&spectral.power);
             let bands = self.bands.len();
             out.data
                 .extend((0..bands).map(|band| CHROMA_FLOOR * (1.0 - chroma[band * 12 / bands])));
         }
+    }
+
+    /// Turns the bands into decibels and appends their cepstral coefficients.
+    fn coefficients(&mut self, out: &mut Vec<f32>) {
+        compress(&mut self.bands, Scale::Decibel);
+        out.extend(self.dct.chunks_exact(self.bands.len()).map(|row| dot(row, &self.bands)));
+    }
+
+    /// The samples that are nearer to this frame's centre than to any other's.
+    fn middle<'a>(&self, frame: &'a [f32]) -> &'a [f32] {
+        let length = self.hop.min(frame.len());
+        &frame[(frame.len() - length) / 2..][..length]
     }
 }
 

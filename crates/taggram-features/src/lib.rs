@@ -24,6 +24,7 @@ mod front_end;
 pub mod map;
 pub mod mel;
 mod numeric;
+mod picture;
 mod power;
 pub mod recipe;
 pub mod sets;

@@ -61,6 +61,34 @@ pub enum Map {
         #[serde(default)]
         rms: bool,
     },
+    /// The dB mel map and after its bands the first `count` cepstral coefficients of the same
+    /// bands: a picture and a series of the same frames, for networks that look at both.
+    MelMfcc {
+        /// Number of mel bands.
+        bands: usize,
+        /// Number of coefficients, starting with the 0th.
+        count: usize,
+    },
+    /// The picture of the cepstral coefficients of 128 mel bands: each is drawn over as many of
+    /// the `rows` as any other (give or take one).
+    MfccPlot {
+        /// Number of coefficients, starting with the 0th.
+        count: usize,
+        /// Height of the picture.
+        rows: usize,
+    },
+    /// The picture of the wave: a frame is a column, and each of its rows says how much of it lies
+    /// between the lowest and the highest of the frame's middle `hop` samples, 0…1. Row 0 is at −1.
+    WavePlot {
+        /// Height of the picture.
+        rows: usize,
+    },
+    /// The picture of the zero-crossing rate as a line, drawn as [`Map::WavePlot`] is. Row 0 is at
+    /// rate 0, the last one at a crossing every other sample.
+    ZeroCrossingPlot {
+        /// Height of the picture.
+        rows: usize,
+    },
 }
 
 /// How mel power is compressed.

@@ -21,6 +21,10 @@ fn maps() -> impl Strategy<Value = Map> {
             .prop_map(|(bands, scale)| Map::Mel { bands, scale }),
         (1usize..40).prop_map(|bands| Map::MelChroma { bands, scale: Scale::Decibel }),
         (1usize..20, any::<bool>()).prop_map(|(count, rms)| Map::Mfcc { count, rms }),
+        (1usize..40).prop_map(|count| Map::MelMfcc { bands: 40, count }),
+        (1usize..20, 20usize..50).prop_map(|(count, rows)| Map::MfccPlot { count, rows }),
+        (2usize..50).prop_map(|rows| Map::WavePlot { rows }),
+        (2usize..50).prop_map(|rows| Map::ZeroCrossingPlot { rows }),
     ]
 }
 
@@ -235,6 +239,22 @@ fn impossible_recipes_are_refused_with_a_sentence() {
         (
             front_end(512, 10, Map::Mfcc { count: 129, rms: false }),
             "front-end count: 129 coefficients asked for, 1 to 128 are possible",
+        ),
+        (
+            front_end(512, 10, Map::MelMfcc { bands: 12, count: 13 }),
+            "front-end count: 13 coefficients asked for, 1 to 12 are possible",
+        ),
+        (
+            front_end(512, 10, Map::MfccPlot { count: 13, rows: 12 }),
+            "front-end rows: 12 rows asked for, 13 to 1024 are possible",
+        ),
+        (
+            front_end(512, 10, Map::WavePlot { rows: 1 }),
+            "front-end rows: 1 rows asked for, 2 to 1024 are possible",
+        ),
+        (
+            front_end(512, 10, Map::ZeroCrossingPlot { rows: 2000 }),
+            "front-end rows: 2000 rows asked for, 2 to 1024 are possible",
         ),
         (
             front_end(

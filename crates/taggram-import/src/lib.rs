@@ -14,9 +14,11 @@ mod convert;
 mod crc32c;
 mod error;
 mod labels;
+mod pickle;
 mod proto;
 mod source;
 mod table;
+mod weights;
 
 use std::path::Path;
 
@@ -28,6 +30,7 @@ use taggram_model::{
 
 pub use error::{ImportError, ImportErrorKind};
 use source::Source;
+pub use weights::read_weights;
 
 const PACKAGE: &str = "musicnn";
 const LICENCE: &str = "musicnn-0.1.0.dist-info/LICENSE.md";

@@ -211,6 +211,11 @@ impl NetworkBuilder {
         self.numbered("reshape", Op::Reshape { shape: shape.into() })
     }
 
+    /// `length` places from `start` on along `axis`.
+    pub fn slice(self, name: &str, axis: usize, start: usize, length: usize) -> Self {
+        self.node(name, Op::Slice { axis, start, length })
+    }
+
     /// One channel repeated.
     pub fn repeat_channels(self, count: usize) -> Self {
         self.numbered("repeat", Op::RepeatChannels { count })

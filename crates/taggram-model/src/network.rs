@@ -150,6 +150,15 @@ pub enum Op {
         /// The new shape.
         shape: Vec<usize>,
     },
+    /// `length` places from `start` on along `axis`; the others are not read.
+    Slice {
+        /// The axis that shrinks.
+        axis: usize,
+        /// The first place that is kept.
+        start: usize,
+        /// How many are kept.
+        length: usize,
+    },
     /// One channel repeated: `[1, h, w]` → `[count, h, w]`.
     RepeatChannels {
         /// How many copies.

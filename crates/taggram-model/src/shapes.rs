@@ -518,6 +518,19 @@ impl Site<'_> {
                 }
                 Ok(Effect::shape(shape.as_slice()))
             }
+            Op::Slice { axis, start, length } => {
+                let mut shape = self.one()?.to_vec();
+                let end = start.checked_add(*length);
+                match shape.get_mut(*axis) {
+                    Some(size) if *length > 0 && end.is_some_and(|end| end <= *size) => {
+                        *size = *length;
+                        Ok(Effect::shape(shape))
+                    }
+                    _ => self.err(format!(
+                        "takes {length} places from {start} on along axis {axis} of shape {shape:?}"
+                    )),
+                }
+            }
             Op::RepeatChannels { count } => {
                 let [channels, h, w] = self.axes("[1, height, width]")?;
                 if channels != 1 {

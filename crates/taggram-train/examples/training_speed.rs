@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use taggram_model::architectures::{Heads, Resnet18};
 use taggram_model::{Network, NetworkBuilder, PoolKind};
 use taggram_train::grad::{Mode, Trainable};
 use taggram_train::loss::{LossRecipe, Targets, batch_loss};
@@ -27,37 +28,8 @@ fn small_cnn() -> Network {
 
 /// ResNet18 (He et al. 2016) on 3 × 128 × 128.
 fn resnet18() -> Network {
-    let mut b = NetworkBuilder::new("input", [3, 128, 128])
-        .conv_strided("stem", 64, [7, 7], [2, 2], 3)
-        .batch_norm("stem_norm")
-        .relu()
-        .pool(PoolKind::Max, [3, 3], [2, 2], 1);
-    let mut channels = 64;
-    for (stage, filters) in [64, 128, 256, 512].into_iter().enumerate() {
-        for block in 0..2 {
-            let name = format!("s{stage}b{block}");
-            let stride = if block == 0 && stage > 0 { 2 } else { 1 };
-            let from = b.last().to_string();
-            let mut shortcut = from.clone();
-            if stride > 1 || channels != filters {
-                shortcut = format!("{name}_short_norm");
-                b = b
-                    .conv_strided(&format!("{name}_short"), filters, [1, 1], [stride; 2], 0)
-                    .batch_norm(&shortcut);
-            }
-            b = b
-                .at(&from)
-                .conv_strided(&format!("{name}_a"), filters, [3, 3], [stride; 2], 1)
-                .batch_norm(&format!("{name}_a_norm"))
-                .relu()
-                .conv_strided(&format!("{name}_b"), filters, [3, 3], [1, 1], 1)
-                .batch_norm(&format!("{name}_b_norm"))
-                .add(&shortcut)
-                .relu();
-            channels = filters;
-        }
-    }
-    b.reduce(PoolKind::Mean, &[1, 2]).dense("logits", 10).build()
+    let heads = Heads { classes: 10, auxiliary: Vec::new() };
+    Resnet18 { width: 64, dropout: 0.0 }.build([3, 128, 128], &heads)
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -189,4 +189,20 @@ mod tests {
         assert!(checkpoint().save(&path).is_err());
         assert_eq!(std::fs::read(&path).unwrap(), bytes);
     }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_disk_leaves_the_old_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("last.safetensors");
+        checkpoint().save(&path).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        // What is written to this device fails for lack of space.
+        let part = folder.path().join("last.safetensors.part");
+        std::os::unix::fs::symlink("/dev/full", &part).unwrap();
+        let error = checkpoint().save(&path).unwrap_err().to_string();
+        assert!(error.contains("last.safetensors") && error.contains("space"), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), bytes);
+        assert!(!part.exists());
+    }
 }

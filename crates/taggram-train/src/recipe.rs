@@ -100,6 +100,10 @@ pub struct FitRecipe {
     /// Validate and keep a moving average of the weights with this memory per update (0.999, say); 0 for the weights themselves.
     #[serde(default)]
     pub average: f32,
+    /// Weights to begin with, by the names of the layers: a model that is installed (`msd-musicnn`) or a file,
+    /// `.safetensors`, PyTorch's `.pt`/`.pth` or `.onnx`. Layers that it does not have start afresh.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init: Option<String>,
     /// Layers whose names start so keep their (imported) weights.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub freeze: Vec<String>,
@@ -123,6 +127,42 @@ pub enum Select {
 }
 
 impl Recipe {
+    /// As [`Recipe::parse`], with some of its keys replaced: `("fit.epochs", "3")`. A value is read as
+    /// TOML, and as text where it is none.
+    ///
+    /// # Errors
+    /// As [`Recipe::parse`]; a key that leads through something that is no table.
+    pub fn parse_with(
+        text: &str,
+        place: &str,
+        replaced: &[(String, String)],
+    ) -> Result<Self, TrainError> {
+        if replaced.is_empty() {
+            return Self::parse(text, place);
+        }
+        let mut whole: toml::Table = toml::from_str(text)
+            .map_err(|e| TrainError::malformed(place, e.to_string().trim_end().to_string()))?;
+        for (key, value) in replaced {
+            let mut table = &mut whole;
+            let (path, last) = key.rsplit_once('.').unwrap_or(("", key));
+            for part in path.split('.').filter(|p| !p.is_empty()) {
+                let next = table
+                    .entry(part)
+                    .or_insert_with(|| toml::Value::Table(toml::Table::new()))
+                    .as_table_mut();
+                table = next.ok_or_else(|| {
+                    TrainError::malformed(place, format!("`{part}` of `{key}` is no table"))
+                })?;
+            }
+            let value = toml::from_str::<toml::Table>(&format!("value = {value}"))
+                .ok()
+                .and_then(|mut t| t.remove("value"))
+                .unwrap_or_else(|| toml::Value::String(value.clone()));
+            table.insert(last.to_string(), value);
+        }
+        Self::parse(&whole.to_string(), place)
+    }
+
     /// Reads a recipe from TOML text; `place` (a file name) appears in errors.
     ///
     /// # Errors
@@ -175,6 +215,12 @@ impl Recipe {
         if !(0.0..1.0).contains(&fit.average) {
             let message = format!("is {}; it must be at least 0 and below 1", fit.average);
             return Err(TrainError::malformed("[fit] average", message));
+        }
+        if fit.init.is_none() && !fit.freeze.is_empty() {
+            return Err(TrainError::malformed(
+                "[fit] freeze",
+                "layers at random values cannot be kept so: there is no `init` with weights for them",
+            ));
         }
         for name in self.data.teachers.keys() {
             if !self.loss.teachers.contains_key(name) {
@@ -310,6 +356,26 @@ average = 0.9
     fn a_recipe_survives_being_written() {
         let recipe = Recipe::parse(SMALL, "small.toml").unwrap();
         assert_eq!(Recipe::parse(&recipe.to_toml().unwrap(), "again").unwrap(), recipe);
+    }
+
+    #[test]
+    fn keys_can_be_replaced() {
+        let set = |pairs: &[(&str, &str)]| {
+            let pairs: Vec<(String, String)> =
+                pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+            Recipe::parse_with(SMALL, "small.toml", &pairs)
+        };
+        let recipe = set(&[
+            ("fit.epochs", "9"),
+            ("data.split", "random-segment:70/20/10@3"),
+            ("windows.normalise", "{ kind = \"none\" }"),
+        ])
+        .unwrap();
+        assert_eq!((recipe.fit.epochs, recipe.windows.normalise), (9, Normalise::None));
+        assert_eq!(recipe.data.split, "random-segment:70/20/10@3");
+        assert!(set(&[("fit.epoch", "9")]).unwrap_err().to_string().contains("epoch"));
+        assert!(set(&[("fit.epochs.more", "9")]).unwrap_err().to_string().contains("no table"));
+        assert!(set(&[("fit.freeze", "[\"stem\"]")]).unwrap_err().to_string().contains("init"));
     }
 
     #[test]

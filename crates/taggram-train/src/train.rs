@@ -13,10 +13,11 @@ use crate::classifiers::{self, ClassifierKind, ClassifierRecipe, Rows, Scaling};
 use crate::dataset::{Dataset, Group, SoftTargets, Split, Teacher, Track};
 use crate::error::{ErrorKind, TrainError};
 use crate::familiarity::{self, Embedder};
-use crate::fit::{Clip, Data, Progress, RunOptions, Trained, fit, teacher_sizes};
+use crate::fit::{Clip, Data, Progress, RunOptions, Trained, fit, patches_of, teacher_sizes};
 use crate::loss::TeacherLoss;
 use crate::metrics::{Metrics, fit_temperature};
 use crate::recipe::Recipe;
+use crate::{init, segments};
 
 /// Seed of the bootstrap in figures about the validation songs.
 const BOOTSTRAP_SEED: u64 = 0;
@@ -54,6 +55,15 @@ pub fn train(
 ) -> Result<Made, TrainError> {
     let split_name =
         if recipe.data.split.is_empty() { "fault-filtered" } else { &recipe.data.split };
+    if let Some((shares, seed)) = dataset.segment_split(split_name)? {
+        let data = segments::data(recipe, dataset, shares, seed)?;
+        notice(&format!(
+            "{split_name}: windows of {} songs to learn from, of {} to choose by, most of them the same songs",
+            data.train.len(),
+            data.valid.len()
+        ));
+        return train_on(name, recipe, &data, split_name, options, progress, notice);
+    }
     let split = dataset.split(split_name)?;
     notice(&format!(
         "{} train and {} validation songs of {split_name}; {} test songs stay unread",
@@ -61,17 +71,53 @@ pub fn train(
         split.valid.len(),
         split.test.len()
     ));
-    let mut targets = teachers(recipe, dataset, &split)?;
+    train_split(name, recipe, dataset, &split, options, progress, notice)
+}
+
+/// As [`train`], on the train side of a given split, chosen on its validation side (the last epoch is
+/// kept where that is empty). The test side is never read.
+///
+/// # Errors
+/// As [`train`].
+pub fn train_split(
+    name: &str,
+    recipe: &Recipe,
+    dataset: &Dataset,
+    split: &Split,
+    options: &RunOptions,
+    progress: &mut (dyn Progress + Send),
+    notice: &mut dyn FnMut(&str),
+) -> Result<Made, TrainError> {
+    let mut targets = teachers(recipe, dataset, split)?;
     if !recipe.data.genres_from.is_empty() {
         notice("asking a logistic regression on the teachers for genres, out of fold");
-        targets.push((GENRES.to_string(), out_of_fold(recipe, dataset, &split, &targets)?));
+        targets.push((GENRES.to_string(), out_of_fold(recipe, dataset, split, &targets)?));
     }
     let data = Data {
         train: clips(recipe, dataset, &split.train, &targets)?,
         valid: clips(recipe, dataset, &split.valid, &[])?,
         classes: dataset.genres.clone(),
-        unlabelled: unlabelled(recipe, dataset, &split, &targets, notice)?,
+        unlabelled: unlabelled(recipe, dataset, split, &targets, notice)?,
     };
+    train_on(name, recipe, &data, &split.name, options, progress, notice)
+}
+
+/// Trains on what has been read.
+fn train_on(
+    name: &str,
+    recipe: &Recipe,
+    data: &Data,
+    split_name: &str,
+    options: &RunOptions,
+    progress: &mut (dyn Progress + Send),
+    notice: &mut dyn FnMut(&str),
+) -> Result<Made, TrainError> {
+    let mut options = options.clone();
+    if let (Some(init), None) = (&recipe.fit.init, &options.start) {
+        let weights = init::weights(init)?;
+        notice(&format!("beginning with the weights of {init}: {} tensors", weights.len()));
+        options.start = Some(weights);
+    }
     let network = recipe
         .network(data.classes.len(), &teacher_sizes(data.train.iter().chain(&data.unlabelled))?)?;
     let lean = network.with_outputs(&["logits"])?;
@@ -80,8 +126,8 @@ pub fn train(
         lean.parameters()?,
         lean.macs()? as f64 / 1e6
     ));
-    let trained = fit(&network, &data, recipe, options, progress)?;
-    let (calibration, valid) = calibrate(&trained, recipe, &data)?;
+    let trained = fit(&network, data, recipe, &options, progress)?;
+    let (calibration, valid) = calibrate(&trained, recipe, data)?;
     let mut metrics = BTreeMap::from([("best_epoch".to_string(), trained.best_epoch as f64)]);
     if let Some(valid) = &valid {
         metrics.insert("valid_accuracy".into(), valid.accuracy);
@@ -110,7 +156,7 @@ pub fn train(
         metrics,
     };
     let mut weights = trained.weights.clone();
-    if let Some(familiarity) = familiarity(&trained, recipe, &data)? {
+    if let Some(familiarity) = familiarity(&trained, recipe, data)? {
         familiarity.store(&mut weights);
     }
     let artifact = Artifact { description, weights };
@@ -287,6 +333,7 @@ fn clips(
                 id: track.id.clone(),
                 label: track.genre,
                 map: dataset.feature_map(track, &recipe.front_end)?,
+                starts: Vec::new(),
                 targets: targets.collect(),
             })
         })
@@ -369,10 +416,7 @@ fn probabilities(
         .par_iter()
         .map(|clip| {
             let place = || format!("song {}", clip.id);
-            let patches = recipe
-                .windows
-                .cut(&clip.map)
-                .map_err(|e| TrainError::malformed(place(), e.to_string()))?;
+            let patches = patches_of(clip, &recipe.windows)?;
             let logits = engine.run(&[&patches.data], patches.count)?.remove(0);
             let classes = logits.shape[1];
             let mut mean = vec![0f64; classes];

@@ -3,9 +3,16 @@
 use std::path::Path;
 
 use clap::{Args, ValueEnum};
-use taggram_train::dataset::{Dataset, Group};
-use taggram_train::evaluate::{TableClassifier, cross_validate, evaluate, table_recipe};
+use taggram_train::classifiers::ClassifierRecipe;
+use taggram_train::dataset::{Dataset, Group, Split};
+use taggram_train::error::TrainError;
+use taggram_train::evaluate::{
+    Heard, SongClassifier, TableClassifier, cross_validate, evaluate, table_recipe,
+};
+use taggram_train::fit::{RunOptions, Terminal};
+use taggram_train::recipe::Recipe;
 use taggram_train::report::ReportInfo;
+use taggram_train::train::train_split;
 use taggram_train::train_classifier::{HeadRecipe, Input, cross_validate_classifier};
 
 use crate::Outcome;
@@ -23,6 +30,9 @@ pub struct Learning {
     /// With a recipe: seed of the folds and of the training
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+    /// With a network's recipe: value to use instead of the recipe's, e.g. --set fit.epochs=3
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = crate::args::key_and_value)]
+    pub replaced: Vec<(String, String)>,
 }
 
 /// What stays on one side of a fold.
@@ -39,10 +49,16 @@ pub fn run(arguments: &Evaluate) -> anyhow::Result<Outcome> {
     let head = HeadRecipe::load(path)?.filter(|r| matches!(r.input, Input::Layer { .. }));
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let dataset = Dataset::open(&arguments.data)?;
-    let Learning { cv, group, seed } = arguments.learning;
+    let Learning { cv, group, seed, .. } = arguments.learning;
+    let replaced: String = arguments
+        .learning
+        .replaced
+        .iter()
+        .map(|(key, value)| format!(" --set '{key}={value}'"))
+        .collect();
     let mut info = ReportInfo {
         command: format!(
-            "taggram evaluate {} --data {} {} --seed {seed} --out {}",
+            "taggram evaluate {} --data {} {} --seed {seed}{replaced} --out {}",
             arguments.model,
             arguments.data.display(),
             cv.map_or_else(
@@ -55,6 +71,9 @@ pub fn run(arguments: &Evaluate) -> anyhow::Result<Outcome> {
         dataset: arguments.data.display().to_string(),
         notes: vec!["Each classifier learnt from the train side alone; nothing was chosen by the test side.".into()],
     };
+    if head.is_some() && !replaced.is_empty() {
+        anyhow::bail!("--set changes the recipe of a network, and this is one of a classifier");
+    }
     if head.is_some() && cv.is_none() {
         anyhow::bail!(
             "{}: a head on a network's layer is learnt within an evaluation only with --cv K; for a split, `taggram train` it and evaluate the model",
@@ -79,10 +98,10 @@ pub fn run(arguments: &Evaluate) -> anyhow::Result<Outcome> {
                 eprintln!("{message}");
             })?
         } else {
-            let recipe = table_recipe(path)?;
+            let learner = Learner::load(path, &arguments.learning)?;
             let all: Vec<usize> = (0..dataset.len()).collect();
             cross_validate(&dataset, &all, usize::from(k), group, seed, |_, split| {
-                Ok(Box::new(TableClassifier::fit(&name, &recipe, &dataset, &split.train, seed)?))
+                learner.learn(&name, &dataset, split, seed)
             })?
         };
         let (mean, deviation) = crossed.accuracy();
@@ -95,7 +114,7 @@ pub fn run(arguments: &Evaluate) -> anyhow::Result<Outcome> {
         info.notes.push(note);
         return super::evaluate::finish(&arguments.out, &info, &[crossed.pooled]);
     }
-    let recipe = table_recipe(path)?;
+    let learner = Learner::load(path, &arguments.learning)?;
     let protocols = match arguments.split.as_str() {
         "fault-filtered" => vec!["fault-filtered", "strict"],
         other => vec![other],
@@ -104,7 +123,57 @@ pub fn run(arguments: &Evaluate) -> anyhow::Result<Outcome> {
     if split.train.is_empty() {
         anyhow::bail!("the split `{}` has no train side to learn from", arguments.split);
     }
-    let classifier = TableClassifier::fit(&name, &recipe, &dataset, &split.train, seed)?;
-    let evaluations = evaluate(&dataset, &classifier, &protocols, &|| ())?;
+    let classifier = learner.learn(&name, &dataset, &split, seed)?;
+    let evaluations = evaluate(&dataset, classifier.as_ref(), &protocols, &|| ())?;
     super::evaluate::finish(&arguments.out, &info, &evaluations)
+}
+
+/// What can be learnt within an evaluation.
+enum Learner {
+    Table(ClassifierRecipe),
+    Network(Box<Recipe>),
+}
+
+impl Learner {
+    fn load(path: &Path, learning: &Learning) -> anyhow::Result<Self> {
+        if HeadRecipe::load(path)?.is_some() {
+            if !learning.replaced.is_empty() {
+                anyhow::bail!(
+                    "--set changes the recipe of a network, and this is one of a classifier"
+                );
+            }
+            return Ok(Self::Table(table_recipe(path)?));
+        }
+        let text = std::fs::read_to_string(path)?;
+        let place = path.display().to_string();
+        Ok(Self::Network(Box::new(Recipe::parse_with(&text, &place, &learning.replaced)?)))
+    }
+
+    fn learn(
+        &self,
+        name: &str,
+        dataset: &Dataset,
+        split: &Split,
+        seed: u64,
+    ) -> Result<Box<dyn SongClassifier>, TrainError> {
+        let recipe = match self {
+            Self::Table(recipe) => {
+                let learnt = TableClassifier::fit(name, recipe, dataset, &split.train, seed)?;
+                return Ok(Box::new(learnt));
+            }
+            Self::Network(recipe) => recipe,
+        };
+        let mut recipe = recipe.clone();
+        recipe.fit.seed = seed;
+        let made = train_split(
+            name,
+            &recipe,
+            dataset,
+            split,
+            &RunOptions::default(),
+            &mut Terminal::default(),
+            &mut |notice| eprintln!("{}: {notice}", split.name),
+        )?;
+        Ok(Box::new(Heard::new(made.artifact)?))
+    }
 }

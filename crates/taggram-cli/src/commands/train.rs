@@ -22,7 +22,10 @@ pub fn run(arguments: &Train) -> anyhow::Result<Outcome> {
     if let Some(recipe) = HeadRecipe::load(&arguments.recipe)? {
         return head(arguments, recipe);
     }
-    let mut recipe = Recipe::load(&arguments.recipe)?;
+    let text = std::fs::read_to_string(&arguments.recipe)
+        .with_context(|| format!("{} could not be read", arguments.recipe.display()))?;
+    let place = arguments.recipe.display().to_string();
+    let mut recipe = Recipe::parse_with(&text, &place, &arguments.replaced)?;
     if let Some(seed) = arguments.seed {
         recipe.fit.seed = seed;
     }
@@ -77,6 +80,9 @@ pub fn run(arguments: &Train) -> anyhow::Result<Outcome> {
 
 /// The recipe is one of a classifier on rows, not of a network.
 fn head(arguments: &Train, mut recipe: HeadRecipe) -> anyhow::Result<Outcome> {
+    if !arguments.replaced.is_empty() {
+        anyhow::bail!("--set changes the recipe of a network, and this is one of a classifier");
+    }
     if arguments.resume {
         anyhow::bail!("a classifier is trained in one go: there is nothing to resume");
     }

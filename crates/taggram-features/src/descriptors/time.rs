@@ -30,6 +30,12 @@ pub fn zero_crossing_rate(samples: &[f32]) -> Vec<f32> {
         .collect()
 }
 
+/// Sign changes within `samples` as a share of them, 0…1; 0 of no samples.
+pub(crate) fn share_of_crossings(samples: &[f32]) -> f32 {
+    let changes = samples.windows(2).filter(|w| (w[0] < -ZERO) != (w[1] < -ZERO)).count();
+    changes as f32 / samples.len().max(1) as f32
+}
+
 /// Loudness: root of the mean square of each frame, 0…1 for samples in −1…1; `[frame]`.
 pub fn rms(spectra: &Spectra) -> Vec<f32> {
     let mut out = Vec::with_capacity(spectra.frames());

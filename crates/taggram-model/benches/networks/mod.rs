@@ -1,12 +1,38 @@
 //! Networks to measure, with reproducible weights. Shared by the benchmark and the example
 //! `bench_inference`.
 
-use taggram_model::network::{Op, PoolKind};
+use taggram_model::architectures::{Architecture, Heads};
+use taggram_model::network::PoolKind;
 use taggram_model::{Init, Network, NetworkBuilder, Tensor, Weights};
 
 /// Name and network, smallest first.
 pub fn all() -> Vec<(&'static str, Network)> {
-    vec![("small_cnn", small_cnn()), ("resnet18", resnet18()), ("crnn", crnn()), ("vgg16", vgg16())]
+    let plain = |filters: &str, kernel: usize, pools: &str, dense: &str| {
+        format!(
+            r#"{{"architecture": "plain-cnn", "filters": {filters}, "kernel": {kernel}, "pools": {pools}, "dense": {dense}, "dropout": 0.5}}"#
+        )
+    };
+    let chunk = r#"{"architecture": "chunk-cnn", "filters": [64, 128, 256, 512], "kernel": 2,
+        "dense": 1024, "dropout": 0.5}"#;
+    let crnn = r#"{"architecture": "crnn", "filters": [64, 128, 128, 128],
+        "pools": [[2, 2], [3, 3], [4, 4], [4, 4]], "hidden": 32, "dropout": [0.1, 0.3]}"#;
+    let lstm = r#"{"architecture": "lstm", "hidden": [64, 64], "dense": 64, "dropout": 0.3}"#;
+    let multimodal = r#"{"architecture": "multimodal", "picture_bands": 128, "width": 64,
+        "hidden": [64], "dense": 128, "dropout": 0.3}"#;
+    let nine = plain("[256, 256, 256, 256]", 3, "[2, 2, 2]", "[256, 128]");
+    let cnn599 = plain("[149, 73, 35]", 4, "[4, 2, 2]", "[8192]");
+    vec![
+        ("small_cnn", small_cnn()),
+        ("lstm", architecture(lstm, [1, 1290, 13])),
+        ("mfcc_cnn_3s", architecture(&nine, [1, 130, 14])),
+        ("chunk_cnn", architecture(chunk, [1, 128, 128])),
+        ("resnet18", architecture(r#"{"architecture": "resnet18"}"#, [1, 128, 128])),
+        ("multimodal", architecture(multimodal, [1, 128, 141])),
+        ("system3_cnn", architecture(&cnn599, [1, 599, 128])),
+        ("musicnn", architecture(r#"{"architecture": "musicnn"}"#, [1, 187, 96])),
+        ("crnn", architecture(crnn, [1, 1366, 96])),
+        ("vgg16", architecture(r#"{"architecture": "vgg16"}"#, [1, 129, 128])),
+    ]
 }
 
 /// Weights in the range that training starts from, the same on every call.
@@ -52,69 +78,8 @@ fn small_cnn() -> Network {
     b.reduce(PoolKind::Mean, &[1, 2]).dense("logits", 10).build()
 }
 
-/// ResNet18 (He et al. 2016) on a 3 × 128 × 128 picture.
-fn resnet18() -> Network {
-    let mut b = NetworkBuilder::new("input", [3, 128, 128])
-        .conv_strided("conv1", 64, [7, 7], [2, 2], 3)
-        .batch_norm("bn1")
-        .relu()
-        .pool(PoolKind::Max, [3, 3], [2, 2], 1);
-    let mut channels = 64;
-    for (stage, filters) in [64, 128, 256, 512].into_iter().enumerate() {
-        for block in 0..2 {
-            let stride = if stage > 0 && block == 0 { 2 } else { 1 };
-            let name = |part: &str| format!("layer{stage}.{block}.{part}");
-            let mut skip = b.last().to_string();
-            b = b
-                .conv_strided(&name("conv1"), filters, [3, 3], [stride, stride], 1)
-                .batch_norm(&name("bn1"))
-                .relu()
-                .conv_strided(&name("conv2"), filters, [3, 3], [1, 1], 1)
-                .batch_norm(&name("bn2"));
-            let main = b.last().to_string();
-            if stride != 1 || channels != filters {
-                b = b
-                    .at(&skip)
-                    .conv_strided(&name("down"), filters, [1, 1], [stride, stride], 0)
-                    .batch_norm(&name("down_bn"));
-                skip = b.last().to_string();
-            }
-            b = b.at(&main).add(&skip).relu();
-            channels = filters;
-        }
-    }
-    b.reduce(PoolKind::Mean, &[1, 2]).dense("logits", 10).build()
-}
-
-/// VGG16's convolutions (Simonyan and Zisserman 2015) and a small head on 3 × 128 × 129.
-fn vgg16() -> Network {
-    let mut b = NetworkBuilder::new("input", [3, 128, 129]);
-    for (block, (filters, count)) in
-        [(64, 2), (128, 2), (256, 3), (512, 3), (512, 3)].into_iter().enumerate()
-    {
-        for i in 0..count {
-            b = b.conv(&format!("conv{block}_{i}"), filters, [3, 3]).relu();
-        }
-        b = b.max_pool([2, 2]);
-    }
-    b.flatten().dense("dense", 256).relu().dropout(0.5).dense("logits", 10).build()
-}
-
-/// Convolutions and two gated recurrent units after Choi et al. 2017, time first: 1366 × 96.
-fn crnn() -> Network {
-    let mut b = NetworkBuilder::new("input", [1, 1366, 96]).batch_norm_along("bn_in", 2, 1e-3);
-    let blocks = [(64, [2, 2]), (128, [3, 3]), (128, [4, 4]), (128, [4, 4])];
-    for (i, (filters, pool)) in blocks.into_iter().enumerate() {
-        b = b
-            .conv(&format!("conv{i}"), filters, [3, 3])
-            .batch_norm(&format!("bn{i}"))
-            .elu()
-            .max_pool(pool);
-    }
-    b.permute(&[1, 0, 2])
-        .reshape([14, 128])
-        .gru("gru1", 32, true)
-        .node("gru2", Op::Gru { hidden: 32, sequence: false })
-        .dense("logits", 50)
-        .build()
+/// An architecture of [`taggram_model::architectures`] for ten genres.
+fn architecture(text: &str, input: [usize; 3]) -> Network {
+    let architecture: Architecture = serde_json::from_str(text).expect("sizes of an architecture");
+    architecture.build(input, &Heads { classes: 10, auxiliary: Vec::new() })
 }

@@ -1,16 +1,28 @@
 //! The networks of the published systems and our own, each a function from sizes to a description.
 
+pub mod chunk_cnn;
 pub mod compact;
+pub mod crnn;
 pub mod musicnn;
+pub mod plain_cnn;
+pub mod resnet18;
+pub mod series;
+pub mod vgg16;
 pub mod vgg_musicnn;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Network, NetworkBuilder};
 
+pub use chunk_cnn::ChunkCnn;
 pub use compact::Compact;
-pub use musicnn::{MusicnnSize, musicnn};
+pub use crnn::Crnn;
+pub use musicnn::{MusicnnSize, MusicnnTrunk, musicnn};
+pub use plain_cnn::PlainCnn;
+pub use resnet18::Resnet18;
+pub use series::{Lstm, Multimodal};
 pub use vgg_musicnn::vgg_musicnn;
+pub use vgg16::Vgg16;
 
 /// Which network, with its sizes: the `[model]` table of a recipe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,6 +30,22 @@ pub use vgg_musicnn::vgg_musicnn;
 pub enum Architecture {
     /// The network of the default model.
     Compact(Compact),
+    /// System 0.
+    Vgg16(Vgg16),
+    /// System 1.
+    ChunkCnn(ChunkCnn),
+    /// System 1's outlook.
+    Crnn(Crnn),
+    /// System 2's picture network.
+    Resnet18(Resnet18),
+    /// System 2's network on a series.
+    Lstm(Lstm),
+    /// System 2's picture and series together.
+    Multimodal(Multimodal),
+    /// System 2's network on MFCC segments and System 3's on mel frames.
+    PlainCnn(PlainCnn),
+    /// System 4.
+    Musicnn(MusicnnTrunk),
 }
 
 /// What a network answers: the genres, and while training whatever teachers it imitates.
@@ -48,25 +76,17 @@ impl Architecture {
     pub fn build(&self, input: [usize; 3], heads: &Heads) -> Network {
         match self {
             Self::Compact(sizes) => sizes.build(input, heads),
+            Self::Vgg16(sizes) => sizes.build(input, heads),
+            Self::ChunkCnn(sizes) => sizes.build(input, heads),
+            Self::Crnn(sizes) => sizes.build(input, heads),
+            Self::Resnet18(sizes) => sizes.build(input, heads),
+            Self::Lstm(sizes) => sizes.build(input, heads),
+            Self::Multimodal(sizes) => sizes.build(input, heads),
+            Self::PlainCnn(sizes) => sizes.build(input, heads),
+            Self::Musicnn(sizes) => sizes.build(input, heads),
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn compact_is_compact() {
-        let sizes =
-            Compact { stem: 16, blocks: vec![40, 80], columns: 192, embedding: 128, dropout: 0.2 };
-        let heads = Heads { classes: 10, auxiliary: vec![("tags".into(), 50)] };
-        let network = Architecture::Compact(sizes).build([1, 128, 128], &heads);
-        let shapes = network.shapes().unwrap();
-        assert_eq!(shapes["logits"], [10]);
-        assert_eq!(shapes["tags"], [50]);
-        // Five patches in 30 s: the whole clip stays below 0.3 GMAC.
-        let lean = network.with_outputs(&["logits"]).unwrap();
-        assert!(5 * lean.macs().unwrap() < 300_000_000, "{} MAC", lean.macs().unwrap());
-    }
-}
+pub(crate) mod tests;

@@ -6,6 +6,9 @@
 //! `timbral`, `temporal`, `cnn1`, `cnn2`, `cnn3`, `mean_pool`, `max_pool`, `penultimate`. All
 //! have time before feature, as there.
 
+use serde::{Deserialize, Serialize};
+
+use super::Heads;
 use crate::network::{Activation, Network, Op, PoolKind};
 use crate::{NetworkBuilder, builder::same};
 
@@ -46,9 +49,48 @@ impl Default for MusicnnSize {
 /// `[1, time, 96]` → the tags' probabilities `[tag]` (node `tags`; before the sigmoid:
 /// `logits`). 787,159 trainable parameters in the default size.
 pub fn musicnn(size: MusicnnSize) -> Network {
-    let MusicnnSize { frames, middle, units, tags } = size;
-    let mut b =
-        NetworkBuilder::new("input", [1, frames, BANDS]).batch_norm_along("input_bn", 0, EPS);
+    trunk(size.frames, size.middle, size.units)
+        .dense("logits", size.tags)
+        .node("tags", Op::Activation(Activation::Sigmoid))
+        .build()
+}
+
+/// musicnn with other heads, to be trained: the `[model]` table of a recipe. Layers are named as
+/// in [`musicnn`], so that imported weights find their places.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MusicnnTrunk {
+    /// Filters of each layer of the middle.
+    #[serde(default = "middle")]
+    pub middle: usize,
+    /// Units of the penultimate layer.
+    #[serde(default = "units")]
+    pub units: usize,
+}
+
+fn middle() -> usize {
+    MusicnnSize::default().middle
+}
+
+fn units() -> usize {
+    MusicnnSize::default().units
+}
+
+impl MusicnnTrunk {
+    /// The network for patches `[1, time, 96]` with `heads`.
+    pub fn build(&self, input: [usize; 3], heads: &Heads) -> Network {
+        heads.append(trunk_of(input, self.middle, self.units))
+    }
+}
+
+fn trunk(frames: usize, middle: usize, units: usize) -> NetworkBuilder {
+    trunk_of([1, frames, BANDS], middle, units)
+}
+
+/// Everything before the last dense layer.
+fn trunk_of(input: [usize; 3], middle: usize, units: usize) -> NetworkBuilder {
+    let frames = input[1];
+    let mut b = NetworkBuilder::new("input", input).batch_norm_along("input_bn", 0, EPS);
 
     for width in TIMBRAL_WIDTHS {
         // Only time is padded: every position over the bands is tried, and the best one kept.
@@ -91,9 +133,6 @@ pub fn musicnn(size: MusicnnSize) -> Network {
         .relu()
         .batch_norm_along("penultimate", 0, EPS)
         .dropout(0.5)
-        .dense("logits", tags)
-        .node("tags", Op::Activation(Activation::Sigmoid))
-        .build()
 }
 
 /// Convolution → ReLU → batch norm → maximum over the bands, `[time, filter]` in `<name>_max`.

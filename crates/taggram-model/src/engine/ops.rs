@@ -54,6 +54,12 @@ pub(super) enum Step {
         axes: Vec<(usize, usize)>,
         len: usize,
     },
+    /// `len` values from `start` on of every `row`.
+    Slice {
+        row: usize,
+        start: usize,
+        len: usize,
+    },
     Repeat {
         len: usize,
         count: usize,
@@ -183,6 +189,11 @@ pub(super) fn run(
         Step::Permute { axes, len } => {
             for (to, from) in to.chunks_exact_mut(*len).zip(from[0].chunks_exact(*len)) {
                 permute(axes, from, &mut to.iter_mut());
+            }
+        }
+        Step::Slice { row, start, len } => {
+            for (to, from) in to.chunks_exact_mut(*len).zip(from[0].chunks_exact(*row)) {
+                to.copy_from_slice(&from[*start..start + len]);
             }
         }
         Step::Repeat { len, count } => {

@@ -226,6 +226,14 @@ impl<'a> Planner<'a> {
             }
             Op::Stack => Operation::Join { lens: vec![1; from.len()] },
             Op::Permute { order } => Operation::permute(from[0], order),
+            Op::Slice { axis, start, length } => {
+                let inner = size(&from[0][axis + 1..]);
+                Operation::Slice {
+                    row: from[0][*axis] * inner,
+                    start: start * inner,
+                    len: length * inner,
+                }
+            }
             Op::RepeatChannels { count } => Operation::Repeat { len: size(from[0]), count: *count },
         };
         let from = node.from.iter().map(|n| (self.values[n.as_str()], size(&shapes[n]))).collect();

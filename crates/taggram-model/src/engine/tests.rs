@@ -163,6 +163,11 @@ fn plain(node: &Node, from: &[&Tensor], shape: &[usize], weights: &Weights) -> T
                 at(x, &j)
             }
             Op::RepeatChannels { .. } => at(x, &[0, i[1], i[2]]),
+            Op::Slice { axis, start, .. } => {
+                let mut j = i.clone();
+                j[*axis] += start;
+                at(x, &j)
+            }
             Op::Dropout { .. } | Op::Flatten | Op::Reshape { .. } => unreachable!("handled below"),
             Op::Gru { .. } | Op::Lstm { .. } => unreachable!("handled below"),
         }
@@ -250,8 +255,11 @@ pub(crate) fn zoo() -> Vec<(&'static str, Network)> {
         node("square", Op::Mul, &["double", "double"]),
         node("wide", Op::Concat { axis: 2 }, &["square", "input"]),
         node("tall", Op::Concat { axis: 0 }, &["input", "square", "input"]),
+        node("bands", Op::Slice { axis: 2, start: 4, length: 3 }, &["sum_relu"]),
+        node("channel", Op::Slice { axis: 0, start: 2, length: 1 }, &["bands"]),
     ]);
-    shared.outputs = vec!["wide".into(), "tall".into(), "input".into(), "wide".into()];
+    shared.outputs =
+        vec!["wide".into(), "tall".into(), "input".into(), "wide".into(), "channel".into()];
     vec![
         (
             "conv, norm, relu, pool, dense",

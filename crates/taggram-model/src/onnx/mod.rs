@@ -339,6 +339,16 @@ impl Graph<'_> {
                 let shape = self.integers(name, "shape", &shape);
                 self.emit("Reshape", &[from[0], &shape], name, Vec::new());
             }
+            Op::Slice { axis, start, length } => {
+                let operands = [
+                    from[0].to_string(),
+                    self.integers(name, "starts", &[*start as i64]),
+                    self.integers(name, "ends", &[(start + length) as i64]),
+                    self.integers(name, "axes", &[*axis as i64 + 1]),
+                ];
+                let operands: Vec<&str> = operands.iter().map(String::as_str).collect();
+                self.emit("Slice", &operands, name, Vec::new());
+            }
             Op::RepeatChannels { count } => {
                 let shape = self.integers(name, "shape", &[1, *count as i64, 1, 1]);
                 self.emit("Expand", &[from[0], &shape], name, Vec::new());

@@ -21,18 +21,35 @@ fn write_floats(path: &Path, values: &[f32]) {
 
 #[test]
 fn onnx_runtime_agrees_with_the_engine_on_every_operation() {
+    let networks = zoo()
+        .into_iter()
+        .map(|(_, network)| {
+            // Every node is an output, so that the first wrong one is named.
+            let all: Vec<&str> = network.nodes.iter().map(|n| n.name.as_str()).collect();
+            network.with_outputs(&all).unwrap()
+        })
+        .collect();
+    agree(networks, "operations");
+}
+
+#[test]
+#[ignore = "slow: large networks, and files of hundreds of megabytes"]
+fn onnx_runtime_agrees_with_the_engine_on_every_architecture() {
+    let networks = crate::architectures::tests::published().into_iter();
+    agree(networks.map(|(_, network, _)| network).collect(), "architectures");
+}
+
+/// Exports networks and holds ONNX Runtime's answers to a batch of three against the engine's: 1e-4.
+fn agree(networks: Vec<Network>, name: &str) {
     let Some(python) = python() else {
         eprintln!("SKIPPED: no Python with onnxruntime (set TAGGRAM_PYTHON)");
         return;
     };
-    let folder = std::env::temp_dir().join(format!("taggram-onnx-{}", std::process::id()));
+    let folder = std::env::temp_dir().join(format!("taggram-onnx-{name}-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
-    let batch = 3;
-    for (i, (_, network)) in zoo().into_iter().enumerate() {
+    let (batch, count) = (3, networks.len());
+    for (i, network) in networks.into_iter().enumerate() {
         let weights = random_weights(&network);
-        // Every node is an output, so that the first wrong one is named.
-        let all: Vec<&str> = network.nodes.iter().map(|n| n.name.as_str()).collect();
-        let network = network.with_outputs(&all).unwrap();
         let engine = Engine::new(&network, &weights).unwrap();
         let mut inputs = Vec::new();
         for (j, (_, shape)) in engine.inputs().enumerate() {
@@ -51,7 +68,7 @@ fn onnx_runtime_agrees_with_the_engine_on_every_operation() {
     let _ = std::fs::remove_dir_all(&folder);
     let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}");
-    assert!(text.contains(&format!("{} networks agree", zoo().len())), "{text}");
+    assert!(text.contains(&format!("{count} networks agree")), "{text}");
 }
 
 #[test]

@@ -165,7 +165,8 @@ impl Cache {
     }
 
     /// The map of one row for a front-end: the stored one when the front-end is the cache's, or
-    /// cepstral coefficients when the cache holds the dB mel map under them.
+    /// cepstral coefficients, alone, drawn, or beside the mel map, when the cache holds the dB mel
+    /// map under them.
     ///
     /// # Errors
     /// A cache of another front-end; a failure to read.
@@ -177,13 +178,27 @@ impl Cache {
         if same_frames && front_end.map == made.map {
             return self.stored_map(row);
         }
-        if let (
-            true,
-            Map::Mfcc { count, rms: false },
-            Map::Mel { bands: 128, scale: Scale::Decibel },
-        ) = (same_frames, &front_end.map, &made.map)
-        {
-            return Ok(cepstrum(&self.stored_map(row)?, *count));
+        if let (true, Map::Mel { bands, scale: Scale::Decibel }) = (same_frames, &made.map) {
+            let stored = || self.stored_map(row);
+            match front_end.map {
+                Map::Mfcc { count, rms: false } if *bands == 128 => {
+                    return Ok(cepstrum(&stored()?, count));
+                }
+                Map::MelMfcc { bands: wanted, count } if *bands == wanted => {
+                    let mel = stored()?;
+                    let series = cepstrum(&mel, count);
+                    return Ok(side_by_side(&mel, &series));
+                }
+                Map::MfccPlot { count, rows } if *bands == 128 => {
+                    let series = cepstrum(&stored()?, count);
+                    let data = (0..series.frames)
+                        .flat_map(|t| (0..rows).map(move |row| (t, row * count / rows)))
+                        .map(|(t, k)| series.frame(0, t)[k])
+                        .collect();
+                    return Ok(FeatureMap::new(1, series.frames, rows, data));
+                }
+                _ => {}
+            }
         }
         Err(fault(
             self.npy.path(),
@@ -213,6 +228,12 @@ fn cepstrum(map: &FeatureMap, count: usize) -> FeatureMap {
         })
         .collect();
     FeatureMap::new(1, map.frames, count, data)
+}
+
+/// The bands of both maps in each frame.
+fn side_by_side(a: &FeatureMap, b: &FeatureMap) -> FeatureMap {
+    let data = (0..a.frames).flat_map(|t| [a.frame(0, t), b.frame(0, t)].concat()).collect();
+    FeatureMap::new(1, a.frames, a.bands + b.bands, data)
 }
 
 fn describe(f: &FrontEnd) -> String {

@@ -130,6 +130,18 @@ impl Dataset {
         Ok(split)
     }
 
+    /// Shares and seed of a split of the name `random-segment`, where tracks are whole songs that
+    /// are still to be cut; none for any other split, and where the tracks are segments already.
+    ///
+    /// # Errors
+    /// Shares or a seed that are none.
+    pub fn segment_split(&self, name: &str) -> Result<Option<(Shares, u64)>> {
+        let (kind, shares, seed) =
+            parse(name).map_err(|m| fault(&self.origin, ErrorKind::Malformed, m))?;
+        let whole = self.tracks.iter().all(|t| t.song == t.id);
+        Ok((kind == "random-segment" && whole).then_some((shares, seed)))
+    }
+
     /// Names of the splits whose lists are in `splits/`.
     pub fn listed_splits(&self) -> Vec<String> {
         self.companions.splits.as_deref().map(lists).unwrap_or_default()

@@ -267,7 +267,7 @@ pub(crate) fn wav(path: &Path, rate: u32, samples: &[f32]) {
     fs::write(path, b).unwrap();
 }
 
-fn tone(rate: u32, seconds: f64, hz: f64) -> Vec<f32> {
+pub(crate) fn tone(rate: u32, seconds: f64, hz: f64) -> Vec<f32> {
     let n = (f64::from(rate) * seconds) as usize;
     (0..n)
         .map(|i| (0.5 * (std::f64::consts::TAU * hz * i as f64 / f64::from(rate)).sin()) as f32)

@@ -55,3 +55,39 @@ impl SongClassifier for Listening<'_> {
         Ok(verdict.scores.iter().map(|(_, p)| f64::from(*p)).collect())
     }
 }
+
+/// A model that was learnt for an evaluation: [`Listening`] that owns it.
+pub struct Heard {
+    model: Model,
+}
+
+impl Heard {
+    /// Ready to listen.
+    ///
+    /// # Errors
+    /// An artifact that is no model that can listen.
+    pub fn new(artifact: taggram_model::Artifact) -> Result<Self> {
+        let place = artifact.description.name.clone();
+        let model = Model::from_artifact(artifact)
+            .map_err(|e| TrainError::new(place, ErrorKind::Malformed, e.to_string()))?;
+        Ok(Self { model })
+    }
+
+    fn listening(&self) -> Listening<'_> {
+        Listening { model: &self.model, excerpt: Excerpt::Full, decide: Decide::Mean }
+    }
+}
+
+impl SongClassifier for Heard {
+    fn name(&self) -> String {
+        self.model.name().to_string()
+    }
+
+    fn genres(&self) -> &[String] {
+        self.model.labels()
+    }
+
+    fn predict(&self, dataset: &Dataset, track: &Track) -> Result<Vec<f64>> {
+        self.listening().predict(dataset, track)
+    }
+}

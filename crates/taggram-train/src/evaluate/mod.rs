@@ -19,7 +19,7 @@ use crate::dataset::{Dataset, Track};
 use crate::metrics::{Metrics, argmax};
 
 pub use cross::{CrossValidation, cross_validate};
-pub use listening::Listening;
+pub use listening::{Heard, Listening};
 pub use segments::{SegmentClassifier, evaluate_segments};
 pub use stored::StoredRows;
 pub(crate) use stored::{STORED_LAYER, stored_rows};

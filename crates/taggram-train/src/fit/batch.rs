@@ -131,7 +131,11 @@ impl<'a> Batches<'a> {
 
     fn patch(&self, clip: &Clip, patch: &mut [f32], rng: &mut Rng) {
         let PatchSize { channels, frames, bands } = self.size;
-        let start = rng.below(clip.map.frames.saturating_sub(frames) + 1);
+        let start = if clip.starts.is_empty() {
+            rng.below(clip.map.frames.saturating_sub(frames) + 1)
+        } else {
+            clip.starts[rng.below(clip.starts.len())]
+        };
         cut(&clip.map, start, frames, patch);
         self.recipe.augment.apply(patch, self.size, rng);
         match self.recipe.windows.normalise {

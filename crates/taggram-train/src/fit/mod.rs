@@ -26,6 +26,7 @@ use crate::optim::OptimiserState;
 use crate::recipe::{Recipe, Select};
 
 pub use progress::{Progress, Quiet, StepReport, Terminal};
+pub(crate) use validate::patches_of;
 pub use validate::{SongScores, predict_songs};
 
 /// A labelled song as training sees it.
@@ -37,6 +38,9 @@ pub struct Clip {
     pub label: usize,
     /// Its feature map, not normalised.
     pub map: FeatureMap,
+    /// Frames at which its patches start, where only some may be used (a split of segments);
+    /// empty: any while training, those of the recipe's windows when judged.
+    pub starts: Vec<usize>,
     /// Soft targets by the name of their teacher; songs without one may be among the others.
     pub targets: BTreeMap<String, Vec<f32>>,
 }
@@ -246,6 +250,48 @@ struct Run<'a> {
     batches: batch::Batches<'a>,
 }
 
+/// Copies what fits from `start` into fresh weights.
+fn begin_from(trainable: &mut Trainable, start: &Weights) -> Result<(), TrainError> {
+    let mut taken = 0;
+    for p in trainable.parameters_mut() {
+        if let Some(given) = start.get(&p.name).filter(|t| t.shape == p.shape) {
+            p.value.copy_from_slice(&given.data);
+            taken += 1;
+        }
+    }
+    if taken > 0 {
+        return Ok(());
+    }
+    let names = |all: Vec<&str>| all.into_iter().take(3).collect::<Vec<_>>().join(", ");
+    let message = format!(
+        "none of its {} tensors ({}, …) has the name and shape of one of the network's weights ({}, …)",
+        start.len(),
+        names(start.keys().map(String::as_str).collect()),
+        names(trainable.parameters().iter().map(|p| p.name.as_str()).collect())
+    );
+    Err(TrainError::malformed("the weights to start from", message))
+}
+
+/// Refuses to freeze layers that would keep random weights.
+fn check_frozen(
+    trainable: &Trainable,
+    start: Option<&Weights>,
+    freeze: &[String],
+) -> Result<(), TrainError> {
+    let frozen = |name: &str| freeze.iter().any(|prefix| name.starts_with(prefix.as_str()));
+    for p in trainable.parameters().iter().filter(|p| frozen(&p.name)) {
+        let given = start.and_then(|s| s.get(&p.name));
+        if given.is_none_or(|t| t.shape != p.shape) {
+            let message = format!(
+                "`{}` would stay at random values: it is not among the weights to start from ([fit] init)",
+                p.name
+            );
+            return Err(TrainError::malformed("[fit] freeze", message));
+        }
+    }
+    Ok(())
+}
+
 impl<'a> Run<'a> {
     fn new(
         network: &Network,
@@ -255,12 +301,9 @@ impl<'a> Run<'a> {
     ) -> Result<Self, TrainError> {
         let mut trainable = Trainable::new(network.clone(), recipe.fit.seed)?;
         if let Some(start) = &options.start {
-            for p in trainable.parameters_mut() {
-                if let Some(given) = start.get(&p.name).filter(|t| t.shape == p.shape) {
-                    p.value.copy_from_slice(&given.data);
-                }
-            }
+            begin_from(&mut trainable, start)?;
         }
+        check_frozen(&trainable, options.start.as_ref(), &recipe.fit.freeze)?;
         trainable.freeze(&recipe.fit.freeze)?;
         let optimiser = recipe.optimiser.start(trainable.parameters());
         let average = if recipe.fit.average > 0.0 {
@@ -555,8 +598,15 @@ fn fingerprint(network: &Network, data: &Data, recipe: &Recipe) -> String {
     };
     add(format!("{recipe:?}{network:?}{:?}", data.classes).as_bytes());
     for clip in data.learnt_from().chain(&data.valid) {
-        add(format!("{}\n{} {} {:?}", clip.id, clip.label, clip.map.frames, clip.targets.keys())
-            .as_bytes());
+        add(format!(
+            "{}\n{} {} {:?} {:?}",
+            clip.id,
+            clip.label,
+            clip.map.frames,
+            clip.starts,
+            clip.targets.keys()
+        )
+        .as_bytes());
         // A sample of the values tells other features apart at no cost.
         clip.map.data.iter().step_by(997).for_each(|v| add(&v.to_le_bytes()));
     }

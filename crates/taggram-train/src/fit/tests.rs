@@ -24,6 +24,7 @@ fn songs(count: usize, address: u64) -> Vec<Clip> {
             id: format!("song {i}"),
             label,
             map,
+            starts: Vec::new(),
             targets: BTreeMap::from([("tags".into(), tags)]),
         }
     };
@@ -227,4 +228,57 @@ fn patience_ends_a_run_that_does_not_improve() {
     let trained = run(&recipe, &data(), &RunOptions::default()).unwrap();
     assert_eq!(trained.ended, Ended::Patience);
     assert_eq!(trained.history.len(), trained.best_epoch + 2);
+}
+
+#[test]
+fn only_the_given_starts_are_seen() {
+    // Frames from 12 on would betray the genre; all that may be looked at are the first 12.
+    let mut data = data();
+    for clip in data.train.iter_mut().chain(&mut data.valid) {
+        let bands = clip.map.bands;
+        let (seen, rest) = clip.map.data.split_at_mut(12 * bands);
+        seen.fill(-40.0);
+        rest.iter_mut().step_by(3).for_each(|v| *v += 5.0);
+        clip.starts = vec![0];
+    }
+    let mut recipe = recipe();
+    recipe.augment = crate::augment::Augment::default();
+    let trained = run(&recipe, &data, &RunOptions::default()).unwrap();
+    // Nothing to see: chance, and certainty of nothing.
+    assert!(trained.history.last().unwrap().train_log_loss > 1.0);
+    data.valid[0].starts = vec![1];
+    let error = run(&recipe, &data, &RunOptions::default()).unwrap_err().to_string();
+    assert!(error.contains("no window starts"), "{error}");
+}
+
+#[test]
+fn training_begins_with_given_weights_and_keeps_the_frozen_ones() {
+    let (mut recipe, data) = (recipe(), data());
+    let first = run(&recipe, &data, &RunOptions::default()).unwrap();
+    let mut start = first.weights.clone();
+    // A head for other labels is left out, and made anew.
+    start.insert("logits.weight".into(), Tensor::zeros([50, 8]));
+    let options = RunOptions { start: Some(start.clone()), ..RunOptions::default() };
+    recipe.fit.init = Some("given".into());
+    recipe.fit.freeze = vec!["stem".into()];
+    recipe.fit.average = 0.0;
+    let second = run(&recipe, &data, &options).unwrap();
+    for name in ["stem.weight", "stem_bn.weight", "stem_bn.running_mean", "stem_bn.running_var"] {
+        assert_eq!(second.weights[name], first.weights[name], "{name}");
+    }
+    assert_ne!(second.weights["block1.weight"], first.weights["block1.weight"]);
+    assert_eq!(second.weights["logits.weight"].shape, [3, 8]);
+
+    recipe.fit.freeze = vec!["logits".into()];
+    let error = run(&recipe, &data, &options).unwrap_err().to_string();
+    assert!(error.contains("logits.weight") && error.contains("random"), "{error}");
+    recipe.fit.freeze = vec!["stam".into()];
+    assert!(run(&recipe, &data, &options).unwrap_err().to_string().contains("stam"));
+    recipe.fit.freeze.clear();
+    let alien = RunOptions {
+        start: Some(Weights::from([("conv1.weight".into(), Tensor::zeros([2, 2]))])),
+        ..RunOptions::default()
+    };
+    let error = run(&recipe, &data, &alien).unwrap_err().to_string();
+    assert!(error.contains("conv1.weight") && error.contains("stem.weight"), "{error}");
 }

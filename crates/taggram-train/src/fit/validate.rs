@@ -1,6 +1,6 @@
 //! Judging whole songs: the mean of the patches' probabilities.
 
-use taggram_features::Windows;
+use taggram_features::{Patches, Windows};
 
 use super::Clip;
 use crate::error::TrainError;
@@ -28,6 +28,30 @@ impl SongScores {
     }
 }
 
+/// The patches of a clip that are judged: those of the windows, or those of them that start where it says.
+///
+/// # Errors
+/// A map that no patch can be cut from.
+pub(crate) fn patches_of(clip: &Clip, windows: &Windows) -> Result<Patches, TrainError> {
+    let place = || format!("song {}", clip.id);
+    let whole =
+        windows.cut(&clip.map).map_err(|e| TrainError::malformed(place(), e.to_string()))?;
+    if clip.starts.is_empty() {
+        return Ok(whole);
+    }
+    let mut some = Patches { data: Vec::new(), starts: Vec::new(), count: 0, ..whole.clone() };
+    for (i, start) in whole.starts.iter().enumerate().filter(|(_, s)| clip.starts.contains(s)) {
+        some.data.extend_from_slice(whole.patch(i));
+        some.starts.push(*start);
+        some.count += 1;
+    }
+    if some.count == 0 {
+        let message = format!("no window starts at any of the frames {:?}", clip.starts);
+        return Err(TrainError::malformed(place(), message));
+    }
+    Ok(some)
+}
+
 /// Patches computed at once.
 const TOGETHER: usize = 32;
 
@@ -46,9 +70,7 @@ pub fn predict_songs(
     let mut waiting: Vec<f32> = Vec::new();
     let mut owners: Vec<usize> = Vec::new();
     for (i, clip) in clips.iter().enumerate() {
-        let patches = windows
-            .cut(&clip.map)
-            .map_err(|e| TrainError::malformed(format!("song {}", clip.id), e.to_string()))?;
+        let patches = patches_of(clip, windows)?;
         owners.extend(std::iter::repeat_n(i, patches.count));
         waiting.extend_from_slice(&patches.data);
         let length = patches.patch_len();

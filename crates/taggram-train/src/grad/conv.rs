@@ -8,12 +8,18 @@ use std::cell::RefCell;
 
 use rayon::prelude::*;
 
-use super::gemm::{Into, Mat, gemm};
+use super::gemm::{Into, Mat, gemm, par_gemm};
 
 /// Values in a strip of the unrolled input: 1 MB.
 const STRIP: usize = 1 << 18;
 /// Positions below which several samples share one product: narrow products waste the multiplier.
 const NARROW: usize = 256;
+
+/// Weights from which on the layers of few positions are cut by filters, not by samples: every
+/// thread would read all weights, and add up a gradient of its own for each.
+const HEAVY: usize = 1 << 18;
+/// Values of a whole batch's unrolled input up to which that is done: 32 MB.
+const WHOLE: usize = 1 << 23;
 
 /// Sizes of a convolution of one sample.
 #[derive(Clone, Debug)]
@@ -46,6 +52,21 @@ fn with_scratch<R>(lengths: [usize; 3], work: impl FnOnce([&mut [f32]; 3]) -> R)
         let [a, b, c] = buffers;
         work([&mut a[..lengths[0]], &mut b[..lengths[1]], &mut c[..lengths[2]]])
     })
+}
+
+/// As [`with_scratch`], but the buffers are taken away from the thread meanwhile: `work` may
+/// hand tasks to other threads and, waiting for them, do others that need scratch themselves.
+fn with_owned<R>(lengths: [usize; 3], work: impl FnOnce([&mut [f32]; 3]) -> R) -> R {
+    let mut buffers = SCRATCH.take();
+    for (buffer, &length) in buffers.iter_mut().zip(&lengths) {
+        if buffer.len() < length {
+            buffer.resize(length, 0.0);
+        }
+    }
+    let [a, b, c] = &mut buffers;
+    let result = work([&mut a[..lengths[0]], &mut b[..lengths[1]], &mut c[..lengths[2]]]);
+    SCRATCH.set(buffers);
+    result
 }
 
 impl Conv {
@@ -87,6 +108,85 @@ impl Conv {
     fn samples_together(&self, batch: usize) -> usize {
         // At least two tasks stay for two threads.
         (NARROW / self.positions().max(1)).clamp(1, batch.div_ceil(2).max(1))
+    }
+
+    /// Whether the whole batch is unrolled at once and the work cut by filters.
+    fn is_heavy(&self, batch: usize) -> bool {
+        self.groups == 1
+            && self.out * self.depth() >= HEAVY
+            && self.depth() * batch * self.positions() <= WHOLE
+    }
+
+    /// Unrolls every sample of a batch into `cols [depth, batch · positions]`.
+    fn unroll_batch(&self, x: &[f32], cols: &mut [f32]) {
+        let (positions, window) = (self.positions(), self.kernel[0] * self.kernel[1]);
+        let n = x.len() / self.in_len() * positions;
+        let plane = self.height * self.width;
+        let one = Self { channels: 1, ..self.clone() };
+        cols.par_chunks_mut(window * n).enumerate().for_each(|(channel, cols)| {
+            for (s, x) in x.chunks_exact(self.in_len()).enumerate() {
+                let x = &x[channel * plane..][..plane];
+                one.im2col(x, 0..self.size[0], cols, n, s * positions);
+            }
+        });
+    }
+
+    /// `[batch, out, position]` as `[out, batch · positions]`.
+    fn gather_batch(&self, y: &[f32], wide: &mut [f32]) {
+        let positions = self.positions();
+        let n = y.len() / self.out;
+        wide.par_chunks_mut(n).enumerate().for_each(|(o, wide)| {
+            for (to, y) in wide.chunks_exact_mut(positions).zip(y.chunks_exact(self.out_len())) {
+                to.copy_from_slice(&y[o * positions..][..positions]);
+            }
+        });
+    }
+
+    fn forward_heavy(&self, x: &[f32], weight: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
+        let (depth, positions) = (self.depth(), self.positions());
+        let n = y.len() / self.out;
+        with_owned([depth * n, self.out * n, 0], |[cols, wide, _]| {
+            self.unroll_batch(x, cols);
+            let (w, cols) = (Mat::rows(weight, depth), Mat::rows(cols, n));
+            par_gemm(self.out, n, depth, wide, w, cols, Into::Replace);
+            let wide = &*wide;
+            y.par_chunks_mut(self.out_len()).enumerate().for_each(|(s, y)| {
+                for (o, y) in y.chunks_exact_mut(positions).enumerate() {
+                    let b = bias.map_or(0.0, |bias| bias[o]);
+                    let from = &wide[o * n + s * positions..][..positions];
+                    y.iter_mut().zip(from).for_each(|(y, v)| *y = v + b);
+                }
+            });
+        });
+    }
+
+    fn backward_heavy(
+        &self,
+        x: &[f32],
+        weight: &[f32],
+        dy: &[f32],
+        dx: Option<&mut [f32]>,
+        dw: Option<&mut [f32]>,
+    ) {
+        let (depth, positions) = (self.depth(), self.positions());
+        let n = dy.len() / self.out;
+        with_owned([depth * n, self.out * n, 0], |[cols, wide, _]| {
+            self.gather_batch(dy, wide);
+            if let Some(dw) = dw {
+                self.unroll_batch(x, cols);
+                let (dy, cols) = (Mat::rows(wide, n), Mat::transposed(cols, n));
+                par_gemm(self.out, depth, n, dw, dy, cols, Into::Add);
+            }
+            if let Some(dx) = dx {
+                let w = Mat::transposed(weight, depth);
+                par_gemm(depth, n, self.out, cols, w, Mat::rows(wide, n), Into::Replace);
+                let cols = &*cols;
+                dx.par_chunks_mut(self.in_len()).enumerate().for_each(|(s, dx)| {
+                    dx.fill(0.0);
+                    self.col2im(cols, n, s * positions, 0..self.size[0], dx);
+                });
+            }
+        });
     }
 
     /// Output columns (of a row) that kernel column `kw` reads inside the input: `[low, high)`.
@@ -185,6 +285,9 @@ impl Conv {
             return super::depthwise::forward(self, x, weight, bias, y);
         }
         let (positions, depth, batch) = (self.positions(), self.depth(), x.len() / self.in_len());
+        if self.is_heavy(batch) {
+            return self.forward_heavy(x, weight, bias, y);
+        }
         let out = self.out / self.groups;
         let group_in = self.in_len() / self.groups;
         let together = self.samples_together(batch);
@@ -279,6 +382,9 @@ impl Conv {
             return super::depthwise::backward(self, x, weight, dy, dx, dw);
         }
         let batch = x.len() / self.in_len();
+        if self.is_heavy(batch) {
+            return self.backward_heavy(x, weight, dy, dx, dw);
+        }
         // Many parts balance the threads; few keep the adding-up of large weights cheap.
         let parts = ((1 << 21) / weight.len().max(1)).clamp(4, 16).min(batch);
         let per_part = batch.div_ceil(parts);
@@ -405,6 +511,11 @@ pub(crate) fn add(to: &mut [f32], from: &[f32]) {
     to.iter_mut().zip(from).for_each(|(t, f)| *t += f);
 }
 
+/// `to += from` on all threads.
+pub(crate) fn par_add(to: &mut [f32], from: &[f32]) {
+    to.par_chunks_mut(1 << 14).zip(from.par_chunks(1 << 14)).for_each(|(t, f)| add(t, f));
+}
+
 /// Sum in sixteen interleaved lanes: fast, and more exact than one after the other.
 pub(crate) fn sum(values: &[f32]) -> f32 {
     let mut lanes = [0.0f32; 16];
@@ -414,4 +525,48 @@ pub(crate) fn sum(values: &[f32]) -> f32 {
         lanes.iter_mut().zip(chunk).for_each(|(l, v)| *l += v);
     }
     lanes.iter().sum::<f32>() + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+
+    #[test]
+    fn cut_by_filters_or_by_samples_is_the_same() {
+        let conv = |channels, out, kernel, stride: usize, before: usize, side: usize| Conv {
+            channels,
+            height: side,
+            width: side + 1,
+            out,
+            kernel: [kernel; 2],
+            stride: [stride; 2],
+            before: [before; 2],
+            size: [side, side + 1].map(|n| (n + 2 * before - kernel) / stride + 1),
+            groups: 1,
+        };
+        for conv in [conv(3, 5, 3, 1, 1, 6), conv(4, 70, 3, 2, 1, 7), conv(6, 4, 1, 2, 0, 5)] {
+            let mut rng = Rng::at(&[9]);
+            let mut noise = |n: usize| (0..n).map(|_| rng.normal()).collect::<Vec<f32>>();
+            let batch = 5;
+            let (x, dy) = (noise(batch * conv.in_len()), noise(batch * conv.out_len()));
+            let (w, bias) = (noise(conv.out * conv.depth()), noise(conv.out));
+            assert!(!conv.is_heavy(batch));
+            let run = |heavy: bool| {
+                let (mut y, mut dx, mut dw) =
+                    (vec![0.0; dy.len()], vec![7.0; x.len()], vec![1.0; w.len()]);
+                if heavy {
+                    conv.forward_heavy(&x, &w, Some(&bias), &mut y);
+                    conv.backward_heavy(&x, &w, &dy, Some(&mut dx), Some(&mut dw));
+                } else {
+                    conv.forward(&x, &w, Some(&bias), &mut y);
+                    conv.backward(&x, &w, &dy, Some(&mut dx), Some(&mut dw), None);
+                }
+                [y, dx, dw].concat()
+            };
+            for (i, (a, b)) in run(true).into_iter().zip(run(false)).enumerate() {
+                assert!((a - b).abs() < 1e-4 * (1.0 + a.abs()), "{i}: {a} {b}");
+            }
+        }
+    }
 }

@@ -32,6 +32,12 @@ pub(super) enum Kernel {
     Interleave(Vec<usize>),
     /// For each output value its input value.
     Permute(Vec<u32>),
+    /// `run` values from `at` on of every `row`.
+    Slice {
+        row: usize,
+        at: usize,
+        run: usize,
+    },
     /// The same values under another shape.
     Alias,
     Repeat {
@@ -208,6 +214,10 @@ fn kernel(op: &Op, inputs: &[&[usize]], out: &[usize]) -> Kernel {
         }
         Op::Stack => Kernel::Interleave(vec![1; inputs.len()]),
         Op::Permute { order } => Kernel::Permute(reshape::permutation(shape, order)),
+        Op::Slice { axis, start, length } => {
+            let inner = len(&shape[axis + 1..]);
+            Kernel::Slice { row: shape[*axis] * inner, at: start * inner, run: length * inner }
+        }
         Op::Flatten | Op::Reshape { .. } => Kernel::Alias,
         Op::RepeatChannels { count } => Kernel::Repeat { sample: len(shape), count: *count },
     }

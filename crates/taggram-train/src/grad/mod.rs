@@ -19,6 +19,7 @@ mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 
+use rayon::prelude::*;
 use taggram_model::{Network, NetworkError, NetworkErrorKind, Tensor, Weights};
 
 use crate::error::{ErrorKind, TrainError};
@@ -224,7 +225,7 @@ impl Trainable {
 
     /// Sets all gradients to 0.
     pub fn clear_gradients(&mut self) {
-        self.parameters.iter_mut().for_each(|p| p.gradient.fill(0.0));
+        self.parameters.par_iter_mut().for_each(|p| p.gradient.fill(0.0));
     }
 
     /// Values a sample of the named input or node.

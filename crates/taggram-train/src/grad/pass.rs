@@ -4,7 +4,7 @@ use std::ops::{Deref, DerefMut};
 
 use taggram_model::{Activation, PoolKind};
 
-use super::conv::add;
+use super::conv::par_add;
 use super::layer::Kept;
 use super::{Kernel, Mode, OutputGradients, Parameter, Trainable};
 use super::{dense, pointwise, reshape};
@@ -163,7 +163,7 @@ impl Trainable {
             }
             Kernel::Add => {
                 y.copy_from_slice(x(0));
-                (1..layer.from.len()).for_each(|n| add(&mut y, x(n)));
+                (1..layer.from.len()).for_each(|n| par_add(&mut y, x(n)));
             }
             Kernel::Mul(inner) => {
                 y.copy_from_slice(x(0));
@@ -175,6 +175,7 @@ impl Trainable {
                 reshape::interleave(&parts, &mut y);
             }
             Kernel::Permute(source) => reshape::gather(x(0), source, &mut y),
+            Kernel::Slice { row, at, run } => reshape::take_part(x(0), *row, *at, *run, &mut y),
             Kernel::Repeat { sample, count } => reshape::repeat(x(0), *sample, *count, &mut y),
         }
         layer.kept = kept;
@@ -355,6 +356,11 @@ impl Trainable {
                 reshape::scatter(&dy, source, &mut buffer);
                 dx = Some(buffer);
             }
+            Kernel::Slice { row, at, run } => {
+                let mut buffer = take(spare, length(0));
+                reshape::put_part(&dy, *row, *at, *run, &mut buffer);
+                dx = Some(buffer);
+            }
             Kernel::Repeat { sample, count } => {
                 let mut buffer = take(spare, length(0));
                 reshape::unrepeat(&dy, *sample, *count, &mut buffer);
@@ -378,7 +384,7 @@ fn give(place: &mut Option<Buffer>, gradient: Buffer, spare: &mut Vec<Buffer>) {
     match place {
         None => *place = Some(gradient),
         Some(sum) => {
-            add(sum, &gradient);
+            par_add(sum, &gradient);
             spare.push(gradient);
         }
     }

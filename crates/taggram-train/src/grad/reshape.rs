@@ -58,6 +58,14 @@ pub(crate) fn take_part(dy: &[f32], row: usize, at: usize, run: usize, dx: &mut 
         .for_each(|(dx, dy)| dx.copy_from_slice(&dy[at..at + run]));
 }
 
+/// The gradient of [`take_part`] taken forward: zeros around the part.
+pub(crate) fn put_part(dy: &[f32], row: usize, at: usize, run: usize, dx: &mut [f32]) {
+    dx.chunks_exact_mut(row).zip(dy.chunks_exact(run)).for_each(|(dx, dy)| {
+        dx.fill(0.0);
+        dx[at..at + run].copy_from_slice(dy);
+    });
+}
+
 /// Every sample repeated `count` times.
 pub(crate) fn repeat(x: &[f32], sample: usize, count: usize, y: &mut [f32]) {
     y.chunks_exact_mut(sample * count).zip(x.chunks_exact(sample)).for_each(|(y, x)| {

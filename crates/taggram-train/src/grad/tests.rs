@@ -234,6 +234,10 @@ fn textbook(
             }),
             Op::Flatten | Op::Reshape { .. } => Value { shape: out, data: x.data.clone() },
             Op::RepeatChannels { .. } => Value::fill(out, |i| x.at(&[i[0], 0, i[2], i[3]])),
+            Op::Slice { axis, start, .. } => Value::fill(out, |mut i| {
+                i[axis + 1] += start;
+                x.at(&i)
+            }),
         };
         values.insert(&node.name, y);
     }
@@ -348,6 +352,8 @@ fn cases() -> Vec<(&'static str, Network)> {
         ("permute", single(&[2, 3, 4], Op::Permute { order: vec![1, 2, 0] })),
         ("flatten", single(&[2, 3, 4], Op::Flatten)),
         ("reshape", single(&[2, 3, 4], Op::Reshape { shape: vec![6, 4] })),
+        ("slice bands", single(&[2, 3, 5], Op::Slice { axis: 2, start: 1, length: 3 })),
+        ("slice channels", single(&[3, 2, 2], Op::Slice { axis: 0, start: 2, length: 1 })),
         ("repeat channels", single(&[1, 3, 4], Op::RepeatChannels { count: 3 })),
     ];
     use Activation::{Elu, Relu, Sigmoid, Silu, Softmax, Tanh};

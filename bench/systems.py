@@ -1,0 +1,226 @@
+"""Trains every network of the five systems and writes docs/results/systems.md from what came of it.
+
+    python3 bench/systems.py [--taggram PROGRAM] [--data DATA] [--runs FOLDER] [--table-only] [--only NAME …]
+
+DATA holds gtzan/ ($TAGGRAM_DATA, else ../shared/data); musicnn must be installed for its fine-tuning
+(`taggram model import`). Finished runs in FOLDER (runs/systems) are kept, unfinished ones go on from their
+last checkpoint. Needs Python's standard library alone.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import re
+import resource
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+# What the cached arrays were made with: a column every 1709 samples.
+CACHED = ["front_end.n_fft=2048", "front_end.hop=1709"]
+SEGMENTS = "random-segment:70/10/20@0"
+ADAM = ['optimiser={ kind = "adam", learning_rate = 0.0003, clip_norm = 5.0 }',
+        'schedule={ kind = "cosine", warmup_epochs = 0.5 }']
+QUARTER = ["model.filters=[16, 32, 64, 128, 128]"]
+
+
+class Run:
+    """One training and its test. `protocol`: a split's name, or the number of artist-grouped folds."""
+
+    def __init__(self, name, system, network, claim, recipe, data, protocol, sets, note=""):
+        self.name, self.system, self.network, self.claim = name, system, network, claim
+        self.recipe, self.data, self.protocol, self.sets, self.note = recipe, data, protocol, sets, note
+
+    def folds(self):
+        return isinstance(self.protocol, int)
+
+    def leaky(self):
+        return not self.folds() and self.protocol.startswith("random-segment")
+
+
+def fit(epochs, patches=1, hop=128):
+    return [f"fit.epochs={epochs}", f"fit.patches_per_clip={patches}", f"windows.hop={hop}"]
+
+
+VGG_CLAIM = ".9702 (random-segment)"
+CNN_CLAIM = ".82 test, .96 train (chunks)"
+NINE_CLAIM = "~.95 (random-segment)"
+# Smallest first, so that an interrupted evening has something to show.
+RUNS = [
+    Run("lstm", 2, "LSTM, MFCC series", ".42", "system2-lstm", "mel", "fault-filtered", fit(6)),
+    Run("resnet18-mel", 2, "ResNet18, mel picture", ".84 (90/10 songs)", "system2-resnet18-mel", "mel",
+        "fault-filtered", fit(5)),
+    Run("vgg16-quarter", 0, "VGG16, a quarter as wide", VGG_CLAIM, "system0-vgg16", "mel", "fault-filtered",
+        CACHED + QUARTER + ADAM + fit(5, 1, 129)),
+    Run("vgg16-quarter-segments", 0, "VGG16, a quarter as wide", VGG_CLAIM, "system0-vgg16", "mel", SEGMENTS,
+        CACHED + QUARTER + ADAM + fit(3, 1, 65)),
+    Run("cnn", 1, "CNN, 128 × 128 chunks", CNN_CLAIM, "system1-cnn", "mel", "fault-filtered",
+        CACHED + fit(5)),
+    Run("cnn-segments", 1, "CNN, 128 × 128 chunks", CNN_CLAIM, "system1-cnn", "mel", SEGMENTS,
+        CACHED + fit(3, 1, 64)),
+    Run("resnet18-wave", 2, "ResNet18, wave plot", ".48", "system2-resnet18-wave", "audio", 2, fit(6)),
+    Run("resnet18-zcr", 2, "ResNet18, zero-crossing plot", ".50", "system2-resnet18-zcr", "audio", 2, fit(6)),
+    Run("musicnn-finetune", 4, "musicnn, fine-tuned, front-end kept", ".786 (SVM on its layers)",
+        "system4-musicnn-finetune", "audio", 2, fit(4, 1, 187)),
+    Run("mfcc-cnn-3s", 2, "9-layer CNN, MFCC + RMS, 3 s", NINE_CLAIM, "system2-mfcc-cnn-3s", "audio", 2,
+        fit(6, 2, 130)),
+    Run("mfcc-cnn-3s-segments", 2, "9-layer CNN, MFCC + RMS, 3 s", NINE_CLAIM, "system2-mfcc-cnn-3s", "audio",
+        SEGMENTS, fit(6, 2, 65)),
+    Run("mfcc-cnn-6s", 2, "9-layer CNN, MFCC + RMS, 6 s", NINE_CLAIM, "system2-mfcc-cnn-6s", "audio", 2,
+        fit(4, 1, 259)),
+    Run("mfcc-cnn-9s", 2, "9-layer CNN, MFCC + RMS, 9 s", NINE_CLAIM, "system2-mfcc-cnn-9s", "audio", 2,
+        fit(4, 1, 388)),
+    Run("resnet18-mfcc", 2, "ResNet18, MFCC plot", ".70", "system2-resnet18-mfcc", "mel", "fault-filtered",
+        fit(5)),
+    Run("multimodal", 2, "ResNet18 ‖ LSTM", "none", "system2-multimodal", "mel", "fault-filtered", fit(5)),
+    Run("musicnn", 4, "musicnn, from random weights", "none", "system4-musicnn", "audio", 2, fit(4, 1, 187)),
+    Run("crnn", 1, "CRNN", "none", "system1-crnn", "mel", "fault-filtered",
+        ["front_end.sample_rate=22050", "front_end.map.bands=128", "windows.frames=384"] + CACHED
+        + fit(4, 1, 384)),
+    Run("system3-cnn", 3, "CNN, 599 × 128", ".79 mean precision (its code: .469)", "system3-cnn", "mel",
+        "fault-filtered", CACHED + ["windows.frames=387"] + fit(3, 1, 387)),
+    Run("resnet18-mel-segments", 2, "ResNet18, mel picture", ".84 (90/10 songs)", "system2-resnet18-mel", "mel",
+        SEGMENTS, fit(3, 1, 64)),
+    Run("vgg16-chroma-quarter", 0, "VGG16 on mel and chroma, a quarter as wide", VGG_CLAIM,
+        "system0-vgg16-chroma", "audio", 2, QUARTER + ADAM + fit(4, 2, 129)),
+    Run("vgg16", 0, "VGG16", VGG_CLAIM, "system0-vgg16", "mel", "fault-filtered", CACHED + ADAM + fit(1, 1, 129)),
+]
+
+
+def options(run):
+    sets = list(run.sets)
+    if run.leaky():
+        sets.append(f"data.split={run.protocol}")
+    return [word for s in sets for word in ("--set", s)]
+
+
+def shown(words):
+    """A command as it is typed, with names for what lies elsewhere on other machines."""
+    quoted = [f"'{w}'" if re.search(r"[ \[{]", w) else w for w in words]
+    return " ".join(quoted)
+
+
+def timed(words, log):
+    """Runs a command with its talk in a file; seconds of processor time."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with open(log, "ab") as out:
+        subprocess.run(words, stdout=out, stderr=subprocess.STDOUT, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def train(run, taggram, data, folder):
+    """Trains and tests; what the table needs goes to run.json."""
+    if (folder / "run.json").exists():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    dataset, log, recipe = data / "gtzan" / run.data, folder / "log", f"recipes/{run.recipe}.toml"
+    named = "GTZAN/" + run.data
+    facts = {"commands": []}
+    spent = 0.0
+    spent_file = folder / "spent"
+    if run.folds():
+        words = ["evaluate", recipe, "--data", str(dataset), "--cv", str(run.protocol), "--group", "artist"]
+        words += options(run) + ["--out", str(folder / "report")]
+        spent += timed([taggram] + words, log)
+        facts["commands"].append("taggram " + shown(words[:3] + [named] + words[4:-1] + ["REPORT"]))
+    model = folder / "model.safetensors"
+    # Folds leave no model behind: one is trained on every song, whose size and speed are reported.
+    if not run.folds():
+        words = ["train", recipe, "--data", str(dataset)] + options(run) + ["--out", str(folder)]
+        if spent_file.exists():
+            spent += float(spent_file.read_text())
+        try:
+            before = time.process_time()
+            spent += timed([taggram] + words + ["--resume"], log)
+        except subprocess.CalledProcessError:
+            print(f"{run.name}: failed, see {log}", file=sys.stderr)
+            return
+        facts["commands"].append("taggram " + shown(words[:3] + [named] + words[4:-1] + ["RUN"]))
+        words = ["evaluate", str(model), "--data", str(dataset), "--split", run.protocol]
+        words += ["--out", str(folder / "report")]
+        timed([taggram] + words, log)
+        facts["commands"].append(
+            f"taggram evaluate RUN/model.safetensors --data {named} --split {run.protocol} --out REPORT")
+        facts["bytes"] = model.stat().st_size
+    facts["cpu_seconds"] = spent
+    text = log.read_text(errors="replace")
+    if found := re.findall(r"(\d+) parameters, ([\d.]+) million", text):
+        facts["parameters"], facts["mmacs"] = int(found[-1][0]), float(found[-1][1])
+    if found := re.findall(r"(\d+) train and (\d+) validation", text):
+        facts["songs"] = [int(n) for n in found[-1]]
+    (folder / "run.json").write_text(json.dumps(facts, indent=1))
+
+
+def measure(run, taggram, data, folder):
+    """Seconds from the start of the program to the answer for a 30 s song, one thread, best of three."""
+    path = folder / "run.json"
+    facts = json.loads(path.read_text())
+    if "seconds" in facts or not (folder / "model.safetensors").exists():
+        return
+    song = sorted((data / "gtzan" / "audio" / "rock").glob("*"))[0]
+    words = [taggram, "classify", str(song), "--model", str(folder / "model.safetensors"), "--jobs", "1"]
+    best = float("inf")
+    for _ in range(3):
+        started = time.monotonic()
+        subprocess.run(words, stdout=subprocess.DEVNULL, check=True)
+        best = min(best, time.monotonic() - started)
+    facts["seconds"] = best
+    path.write_text(json.dumps(facts, indent=1))
+
+
+def figures(folder):
+    path = folder / "report" / "metrics.json"
+    if not path.exists():
+        return None
+    return [(p["protocol"], p["metrics"]) for p in json.loads(path.read_text())["protocols"]]
+
+
+def percent(metrics):
+    interval = metrics["accuracy_interval"]
+    return f"{100 * metrics['accuracy']:.1f} ({100 * interval['low']:.1f}–{100 * interval['high']:.1f})"
+
+
+def minutes(seconds):
+    return f"{seconds / 60:.1f} min"
+
+
+def learnt_from(run, facts):
+    what = {"mel": "999 mel arrays (387 columns a song)", "audio": "the 100 clips"}[run.data]
+    values = dict(s.split("=", 1) for s in run.sets)
+    passes = f"{values['fit.epochs']} epochs × {values['fit.patches_per_clip']} windows a song"
+    return f"{what}; {passes}"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--taggram", default="target/debug/taggram")
+    parser.add_argument("--data", default=os.environ.get("TAGGRAM_DATA", "../shared/data"))
+    parser.add_argument("--runs", default="runs/systems")
+    parser.add_argument("--table-only", action="store_true")
+    parser.add_argument("--measure", action="store_true", help="only measure how fast finished models answer")
+    parser.add_argument("--only", nargs="*")
+    arguments = parser.parse_args()
+    taggram, data = str(pathlib.Path(arguments.taggram).resolve()), pathlib.Path(arguments.data).resolve()
+    folder = pathlib.Path(arguments.runs).resolve()
+    os.chdir(ROOT)
+    chosen = [r for r in RUNS if not arguments.only or r.name in arguments.only]
+    for run in chosen:
+        if not (arguments.table_only or arguments.measure):
+            print(time.strftime("%H:%M:%S"), run.name, file=sys.stderr, flush=True)
+            train(run, taggram, data, folder / run.name)
+    if arguments.measure or not arguments.table_only:
+        for run in chosen:
+            if (folder / run.name / "run.json").exists():
+                measure(run, taggram, data, folder / run.name)
+    import systems_table
+
+    text = systems_table.page(RUNS, folder, figures, percent, minutes, learnt_from)
+    (ROOT / "docs/results/systems.md").write_text(text)
+    print("docs/results/systems.md")
+
+
+if __name__ == "__main__":
+    main()
