@@ -44,6 +44,9 @@ use timbral::{ROWS, TILE, Tile, Timbral};
 const TILES: usize = 64;
 const FRAMES: usize = 48;
 
+/// The values whose ranges integer arithmetic needs ([`MusicnnRunner::quantised`]).
+pub const POINTS: [&str; 5] = ["input", "timbral", "temporal", "cnn1", "cnn2"];
+
 /// A musicnn network, prepared for whole songs. Can be shared between threads.
 #[derive(Debug)]
 pub struct MusicnnRunner {
@@ -114,6 +117,24 @@ impl MusicnnRunner {
             logits: dense("logits", size.tags, size.units, Activation::Sigmoid, None)?,
             middle,
         })
+    }
+
+    /// The largest absolute value of each of the 96 numbers of a frame's spectrum, in some log-mel
+    /// maps ([`crate::Quantisation::spectrum`]).
+    pub fn spectrum_limits(&self, maps: &[FeatureMap]) -> Vec<f32> {
+        let (scale, shift) = (self.input.scale[0], self.input.shift[0]);
+        let mut limits = vec![f32::MIN_POSITIVE; BANDS];
+        for map in maps {
+            let frames: Vec<f32> = map.data.iter().map(|x| x * scale + shift).collect();
+            let mut spectra = vec![0.0; frames.len()];
+            self.timbral.transform(&frames, &mut spectra);
+            for frame in spectra.chunks_exact(BANDS) {
+                for (limit, x) in limits.iter_mut().zip(frame) {
+                    *limit = if x.abs() > *limit { x.abs() } else { *limit };
+                }
+            }
+        }
+        limits
     }
 
     /// Number of tags.
