@@ -173,6 +173,22 @@ impl IntConv {
         self.run_to(input, batch, Target::Floats(output.as_mut_ptr()), &mut space.padded);
     }
 
+    /// As [`IntConv::run_floats`] for a filter over time only (one column, stride 1, no padding)
+    /// and an input of any height: `input [rows + kernel − 1, channel]` and [`SLACK`] bytes →
+    /// `output [rows, out]`.
+    ///
+    /// # Panics
+    /// When a length does not fit, the layer makes bytes or is another one: bugs of the caller.
+    pub fn run_over_time(&self, input: &[u8], rows: usize, output: &mut [f32]) {
+        let IntShape { channels, size, kernel, stride, padding, out } = self.shape;
+        assert!(!self.bytes && size[1] == 1 && kernel[1] == 1, "a filter over time to floats");
+        assert!(stride == [1, 1] && padding == [[0; 2]; 2], "a filter over time");
+        assert!(input.len() >= (rows + kernel[0] - 1) * channels + SLACK, "input length");
+        assert_eq!(output.len(), rows * out, "output length");
+        let starts: Vec<u32> = (0..rows).map(|t| (t * channels) as u32).collect();
+        self.run_at(&starts, input, 0, 1, Target::Floats(output.as_mut_ptr()));
+    }
+
     /// `to` is as long as the callers have checked.
     fn run_to(&self, input: &[u8], batch: usize, to: Target, padded: &mut Vec<u8>) {
         let shape = &self.shape;
@@ -184,7 +200,14 @@ impl IntConv {
         } else {
             (self.pad(input, batch, padded), height * pitch * shape.channels)
         };
-        let positions = self.starts.len();
+        self.run_at(&self.starts, input, image, batch, to);
+    }
+
+    /// Windows begin at `starts` in each of `batch` images, `image` bytes apart.
+    fn run_at(&self, starts: &[u32], input: &[u8], image: usize, batch: usize, to: Target) {
+        let (shape, begins) = (&self.shape, starts);
+        let [_, pitch] = shape.padded();
+        let positions = begins.len();
         let total = batch * positions;
         let single = total == 1;
         for panel in &self.panels {
@@ -205,7 +228,7 @@ impl IntConv {
                 let mut starts = [std::ptr::null(); ROWS_MAX];
                 for (r, start) in starts.iter_mut().enumerate().take(height) {
                     // Rows beyond the last repeat it and are not stored.
-                    *start = input[example * image + self.starts[position] as usize..].as_ptr();
+                    *start = input[example * image + begins[position] as usize..].as_ptr();
                     if r + 1 < count || (r + 1 == count && first + count < total) {
                         position += 1;
                         if position == positions {

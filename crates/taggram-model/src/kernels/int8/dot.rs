@@ -6,22 +6,32 @@
 /// # Safety
 /// For all methods: the machine must have the instruction set; pointers must be valid for what
 /// the method says.
-pub(super) trait Dot {
+pub(crate) trait Dot {
     /// Sums a vector holds.
     const LANES: usize;
     /// `LANES` sums.
     type Sum: Copy;
     /// Four signed bytes for each lane.
     type Weights: Copy;
-    /// The same four unsigned bytes for every lane.
+    /// Four unsigned bytes for each lane.
     type Inputs: Copy;
     /// `LANES` floats.
     type Floats: Copy;
     unsafe fn zero() -> Self::Sum;
     /// Reads `4 · LANES` bytes.
     unsafe fn weights(from: *const i8) -> Self::Weights;
-    /// Reads 4 bytes.
+    /// Reads 4 bytes, the same for every lane.
     unsafe fn inputs(from: *const u8) -> Self::Inputs;
+    /// Reads `4 · LANES` bytes.
+    unsafe fn inputs_each(from: *const u8) -> Self::Inputs;
+    /// The same four signed bytes for every lane, the lowest first.
+    unsafe fn weights_all(four: i32) -> Self::Weights;
+    /// a − b
+    unsafe fn sub(a: Self::Sum, b: Self::Sum) -> Self::Sum;
+    /// The larger of each lane.
+    unsafe fn max(a: Self::Sum, b: Self::Sum) -> Self::Sum;
+    /// The largest of the lanes.
+    unsafe fn largest(v: Self::Sum) -> i32;
     /// Adds the four products of each lane.
     unsafe fn dot(sum: Self::Sum, x: Self::Inputs, w: Self::Weights) -> Self::Sum;
     /// `factor · sum + shift`, rounded twice; reads `LANES` of each.
@@ -34,76 +44,99 @@ pub(super) trait Dot {
     unsafe fn store_bytes(v: Self::Floats, low: f32, to: *mut u8);
 }
 
-pub(super) struct Portable;
+pub(crate) struct Portable;
 
 impl Dot for Portable {
-    const LANES: usize = 8;
-    type Sum = [i32; 8];
-    type Weights = [i8; 32];
-    type Inputs = [u8; 4];
-    type Floats = [f32; 8];
+    const LANES: usize = 4;
+    type Sum = [i32; 4];
+    type Weights = [i8; 16];
+    type Inputs = [u8; 16];
+    type Floats = [f32; 4];
     #[inline(always)]
-    unsafe fn zero() -> [i32; 8] {
-        [0; 8]
+    unsafe fn zero() -> [i32; 4] {
+        [0; 4]
     }
     #[inline(always)]
-    unsafe fn weights(from: *const i8) -> [i8; 32] {
-        // SAFETY: the caller vouches for 32 readable bytes.
-        unsafe { from.cast::<[i8; 32]>().read_unaligned() }
+    unsafe fn weights(from: *const i8) -> [i8; 16] {
+        // SAFETY: the caller vouches for 16 readable bytes.
+        unsafe { from.cast::<[i8; 16]>().read_unaligned() }
     }
     #[inline(always)]
-    unsafe fn inputs(from: *const u8) -> [u8; 4] {
+    unsafe fn inputs(from: *const u8) -> [u8; 16] {
         // SAFETY: the caller vouches for 4 readable bytes.
-        unsafe { from.cast::<[u8; 4]>().read_unaligned() }
+        let four = unsafe { from.cast::<[u8; 4]>().read_unaligned() };
+        std::array::from_fn(|i| four[i % 4])
     }
     #[inline(always)]
-    unsafe fn dot(mut sum: [i32; 8], x: [u8; 4], w: [i8; 32]) -> [i32; 8] {
-        for lane in 0..8 {
-            for i in 0..4 {
-                sum[lane] += i32::from(x[i]) * i32::from(w[4 * lane + i]);
+    unsafe fn inputs_each(from: *const u8) -> [u8; 16] {
+        // SAFETY: the caller vouches for 16 readable bytes.
+        unsafe { from.cast::<[u8; 16]>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn weights_all(four: i32) -> [i8; 16] {
+        let four = four.to_le_bytes();
+        std::array::from_fn(|i| four[i % 4] as i8)
+    }
+    #[inline(always)]
+    unsafe fn sub(a: [i32; 4], b: [i32; 4]) -> [i32; 4] {
+        std::array::from_fn(|i| a[i] - b[i])
+    }
+    #[inline(always)]
+    unsafe fn max(a: [i32; 4], b: [i32; 4]) -> [i32; 4] {
+        std::array::from_fn(|i| a[i].max(b[i]))
+    }
+    #[inline(always)]
+    unsafe fn largest(v: [i32; 4]) -> i32 {
+        v[0].max(v[1]).max(v[2].max(v[3]))
+    }
+    #[inline(always)]
+    unsafe fn dot(mut sum: [i32; 4], x: [u8; 16], w: [i8; 16]) -> [i32; 4] {
+        for lane in 0..4 {
+            for i in 4 * lane..4 * lane + 4 {
+                sum[lane] += i32::from(x[i]) * i32::from(w[i]);
             }
         }
         sum
     }
     #[inline(always)]
-    unsafe fn floats(sum: [i32; 8], factor: *const f32, shift: *const f32) -> [f32; 8] {
-        // SAFETY: the caller vouches for 8 readable values each.
+    unsafe fn floats(sum: [i32; 4], factor: *const f32, shift: *const f32) -> [f32; 4] {
+        // SAFETY: the caller vouches for 4 readable values each.
         let (factor, shift) = unsafe {
-            (factor.cast::<[f32; 8]>().read_unaligned(), shift.cast::<[f32; 8]>().read_unaligned())
+            (factor.cast::<[f32; 4]>().read_unaligned(), shift.cast::<[f32; 4]>().read_unaligned())
         };
         std::array::from_fn(|i| sum[i] as f32 * factor[i] + shift[i])
     }
     #[inline(always)]
-    unsafe fn at_least(v: [f32; 8], low: f32) -> [f32; 8] {
+    unsafe fn at_least(v: [f32; 4], low: f32) -> [f32; 4] {
         v.map(|v| if v > low { v } else { low })
     }
     #[inline(always)]
-    unsafe fn store_floats(v: [f32; 8], to: *mut f32) {
-        // SAFETY: the caller vouches for 8 writable values.
-        unsafe { to.cast::<[f32; 8]>().write_unaligned(v) }
+    unsafe fn store_floats(v: [f32; 4], to: *mut f32) {
+        // SAFETY: the caller vouches for 4 writable values.
+        unsafe { to.cast::<[f32; 4]>().write_unaligned(v) }
     }
     #[inline(always)]
-    unsafe fn store_bytes(v: [f32; 8], low: f32, to: *mut u8) {
+    unsafe fn store_bytes(v: [f32; 4], low: f32, to: *mut u8) {
         let bytes = v.map(|v| {
             let v = if v > low { v } else { low };
             (if v < 255.0 { v } else { 255.0 }).round_ties_even() as u8
         });
-        // SAFETY: the caller vouches for 8 writable bytes.
-        unsafe { to.cast::<[u8; 8]>().write_unaligned(bytes) }
+        // SAFETY: the caller vouches for 4 writable bytes.
+        unsafe { to.cast::<[u8; 4]>().write_unaligned(bytes) }
     }
 }
 
 #[cfg(target_arch = "x86_64")]
-pub(super) use x86::{Avx2, Avx512Vnni, AvxVnni};
+pub(crate) use x86::{Avx2, Avx512Vnni, AvxVnni};
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::Dot;
     use std::arch::x86_64::*;
 
-    pub(in super::super) struct Avx2;
-    pub(in super::super) struct AvxVnni;
-    pub(in super::super) struct Avx512Vnni;
+    pub(crate) struct Avx2;
+    pub(crate) struct AvxVnni;
+    pub(crate) struct Avx512Vnni;
 
     /// What the two 8-lane sets have in common.
     macro_rules! eight_lanes {
@@ -114,6 +147,23 @@ mod x86 {
             #[inline(always)]
             unsafe fn zero() -> __m256i {
                 unsafe { _mm256_setzero_si256() }
+            }
+            #[inline(always)]
+            unsafe fn sub(a: __m256i, b: __m256i) -> __m256i {
+                unsafe { _mm256_sub_epi32(a, b) }
+            }
+            #[inline(always)]
+            unsafe fn max(a: __m256i, b: __m256i) -> __m256i {
+                unsafe { _mm256_max_epi32(a, b) }
+            }
+            #[inline(always)]
+            unsafe fn largest(v: __m256i) -> i32 {
+                unsafe {
+                    let v =
+                        _mm_max_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256::<1>(v));
+                    let v = _mm_max_epi32(v, _mm_unpackhi_epi64(v, v));
+                    _mm_cvtsi128_si32(_mm_max_epi32(v, _mm_shuffle_epi32::<1>(v)))
+                }
             }
             #[inline(always)]
             unsafe fn floats(sum: __m256i, factor: *const f32, shift: *const f32) -> __m256 {
@@ -146,6 +196,26 @@ mod x86 {
         };
     }
 
+    /// Signed bytes at even and at odd places, as 16 bits each.
+    ///
+    /// # Safety
+    /// The machine must have AVX2.
+    #[inline(always)]
+    unsafe fn signed(w: __m256i) -> [__m256i; 2] {
+        // SAFETY: vouched for by the caller.
+        unsafe { [_mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(w)), _mm256_srai_epi16::<8>(w)] }
+    }
+
+    /// Unsigned bytes at even and at odd places, as 16 bits each.
+    ///
+    /// # Safety
+    /// The machine must have AVX2.
+    #[inline(always)]
+    unsafe fn unsigned(x: __m256i) -> [__m256i; 2] {
+        // SAFETY: vouched for by the caller.
+        unsafe { [_mm256_and_si256(x, _mm256_set1_epi16(0xff)), _mm256_srli_epi16::<8>(x)] }
+    }
+
     // SAFETY (all blocks): the trait's contract gives the instruction set and valid pointers;
     // the unaligned forms of load and store are used.
     impl Dot for Avx2 {
@@ -155,17 +225,19 @@ mod x86 {
         type Inputs = [__m256i; 2];
         #[inline(always)]
         unsafe fn weights(from: *const i8) -> [__m256i; 2] {
-            unsafe {
-                let w = _mm256_loadu_si256(from.cast());
-                [_mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(w)), _mm256_srai_epi16::<8>(w)]
-            }
+            unsafe { signed(_mm256_loadu_si256(from.cast())) }
         }
         #[inline(always)]
         unsafe fn inputs(from: *const u8) -> [__m256i; 2] {
-            unsafe {
-                let x = _mm256_set1_epi32(from.cast::<i32>().read_unaligned());
-                [_mm256_and_si256(x, _mm256_set1_epi16(0xff)), _mm256_srli_epi16::<8>(x)]
-            }
+            unsafe { unsigned(_mm256_set1_epi32(from.cast::<i32>().read_unaligned())) }
+        }
+        #[inline(always)]
+        unsafe fn inputs_each(from: *const u8) -> [__m256i; 2] {
+            unsafe { unsigned(_mm256_loadu_si256(from.cast())) }
+        }
+        #[inline(always)]
+        unsafe fn weights_all(four: i32) -> [__m256i; 2] {
+            unsafe { signed(_mm256_set1_epi32(four)) }
         }
         #[inline(always)]
         unsafe fn dot(sum: __m256i, x: [__m256i; 2], w: [__m256i; 2]) -> __m256i {
@@ -191,6 +263,14 @@ mod x86 {
             unsafe { _mm256_set1_epi32(from.cast::<i32>().read_unaligned()) }
         }
         #[inline(always)]
+        unsafe fn inputs_each(from: *const u8) -> __m256i {
+            unsafe { _mm256_loadu_si256(from.cast()) }
+        }
+        #[inline(always)]
+        unsafe fn weights_all(four: i32) -> __m256i {
+            unsafe { _mm256_set1_epi32(four) }
+        }
+        #[inline(always)]
         unsafe fn dot(sum: __m256i, x: __m256i, w: __m256i) -> __m256i {
             unsafe { _mm256_dpbusd_avx_epi32(sum, x, w) }
         }
@@ -214,6 +294,26 @@ mod x86 {
         #[inline(always)]
         unsafe fn inputs(from: *const u8) -> __m512i {
             unsafe { _mm512_set1_epi32(from.cast::<i32>().read_unaligned()) }
+        }
+        #[inline(always)]
+        unsafe fn inputs_each(from: *const u8) -> __m512i {
+            unsafe { _mm512_loadu_si512(from.cast()) }
+        }
+        #[inline(always)]
+        unsafe fn weights_all(four: i32) -> __m512i {
+            unsafe { _mm512_set1_epi32(four) }
+        }
+        #[inline(always)]
+        unsafe fn sub(a: __m512i, b: __m512i) -> __m512i {
+            unsafe { _mm512_sub_epi32(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn max(a: __m512i, b: __m512i) -> __m512i {
+            unsafe { _mm512_max_epi32(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn largest(v: __m512i) -> i32 {
+            unsafe { _mm512_reduce_max_epi32(v) }
         }
         #[inline(always)]
         unsafe fn dot(sum: __m512i, x: __m512i, w: __m512i) -> __m512i {

@@ -11,7 +11,7 @@
 //! the same two roundings everywhere (no fused multiply-add).
 
 pub mod conv;
-mod dot;
+pub(crate) mod dot;
 pub mod image;
 mod tile;
 
@@ -65,7 +65,8 @@ impl IntIsa {
     pub(crate) const fn lanes(self) -> usize {
         match self {
             Self::Avx512Vnni => 16,
-            _ => 8,
+            Self::AvxVnni | Self::Avx2 => 8,
+            Self::Portable => 4,
         }
     }
 
@@ -75,7 +76,7 @@ impl IntIsa {
             Self::Avx512Vnni => 4,
             Self::AvxVnni => 3,
             Self::Avx2 => 2,
-            Self::Portable => 1,
+            Self::Portable => 2,
         }
     }
 }

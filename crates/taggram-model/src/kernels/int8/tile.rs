@@ -73,8 +73,12 @@ impl Tile {
                 IntIsa::AvxVnni => self.avx_vnni(vectors, starts, single, &place),
                 #[cfg(target_arch = "x86_64")]
                 IntIsa::Avx2 => self.avx2(vectors, starts, single, &place),
-                _ if single => self.compute::<dot::Portable, 1, 1>(starts, &place),
-                _ => self.compute::<dot::Portable, 4, 1>(starts, &place),
+                _ => match (vectors, single) {
+                    (2, false) => self.compute::<dot::Portable, 4, 2>(starts, &place),
+                    (_, false) => self.compute::<dot::Portable, 4, 1>(starts, &place),
+                    (2, true) => self.compute::<dot::Portable, 1, 2>(starts, &place),
+                    (_, true) => self.compute::<dot::Portable, 1, 1>(starts, &place),
+                },
             }
         }
     }
