@@ -5,7 +5,8 @@
 //!   axis): the value is factor · byte;
 //! - without its zeros: `name#bits` (`U8`, one bit a value, the lowest bit of a byte first, set where
 //!   the value is not zero), `name#values` (`F16`, or `I8` beside `name#scale`; those that are not
-//!   zero, in order) and `name#shape` (`U32`).
+//!   zero, in order) and `name#shape` (`U32`);
+//! - all values the same: `name#constant` (`F32`, one value) and `name#shape`.
 //!
 //! In memory every weight is a float. What was stored as bytes gives the same bytes when it is
 //! quantised again ([`crate::kernels::int8::quantise_rows`]), so nothing is lost between file and
@@ -79,6 +80,13 @@ pub(crate) fn encode(weights: &Weights, storage: Storage) -> Result<Vec<Part>, A
             parts.push(Part { name: format!("{name}{suffix}"), dtype, shape, data });
         };
         let floats = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let shape = || tensor.shape.iter().flat_map(|&n| (n as u32).to_le_bytes()).collect();
+        let constant = tensor.data.first().filter(|v| tensor.data.iter().all(|w| w == *v));
+        if let (true, true, Some(value)) = (storage.is_compressed(), tensor.len() > 150, constant) {
+            put("#constant", Dtype::F32, vec![1], floats(&[*value]));
+            put("#shape", Dtype::U32, vec![tensor.shape.len()], shape());
+            continue;
+        }
         let zeros = tensor.data.iter().filter(|v| **v == 0.0).count();
         // A bit a value must cost less than the zeros do.
         let size = if storage.int8() { 8 } else { 16 };
@@ -88,8 +96,7 @@ pub(crate) fn encode(weights: &Weights, storage: Storage) -> Result<Vec<Part>, A
             let mut bits = vec![0u8; tensor.len().div_ceil(8)];
             (0..tensor.len()).filter(kept).for_each(|i| bits[i / 8] |= 1 << (i % 8));
             put("#bits", Dtype::U8, vec![bits.len()], bits);
-            let shape = tensor.shape.iter().flat_map(|&n| (n as u32).to_le_bytes()).collect();
-            put("#shape", Dtype::U32, vec![tensor.shape.len()], shape);
+            put("#shape", Dtype::U32, vec![tensor.shape.len()], shape());
         }
         if storage.int8() && matrix {
             let (bytes, scales) = quantise_rows(&tensor.data, rows);
@@ -111,7 +118,9 @@ pub(crate) fn encode(weights: &Weights, storage: Storage) -> Result<Vec<Part>, A
         if sparse {
             let values: Vec<f32> = (0..tensor.len()).filter(kept).map(|i| tensor.data[i]).collect();
             put("#values", Dtype::F16, vec![values.len()], half(&values));
-        } else if storage == Storage::F32 || (storage.is_compressed() && !fits_f16(&tensor.data)) {
+        } else if storage == Storage::F32
+            || (storage.is_compressed() && !fits_f16(name, &tensor.data))
+        {
             put("", Dtype::F32, tensor.shape.clone(), floats(&tensor.data));
         } else {
             put("", Dtype::F16, tensor.shape.clone(), half(&tensor.data));
@@ -120,9 +129,16 @@ pub(crate) fn encode(weights: &Weights, storage: Storage) -> Result<Vec<Part>, A
     Ok(parts)
 }
 
-/// Whether halves hold all values to 11 bits: none too large, and the small ones zero.
-fn fits_f16(values: &[f32]) -> bool {
-    values.iter().all(|v| *v == 0.0 || (6.2e-5..65_000.0).contains(&v.abs()))
+/// Whether halves hold the values well: none too large, the largest of them to 11 bits, the others
+/// with no larger an error; variances, which are divided by, all to 11 bits.
+fn fits_f16(name: &str, values: &[f32]) -> bool {
+    let largest = values.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+    let least = if name.ends_with("running_var") {
+        values.iter().filter(|v| **v != 0.0).fold(largest, |m, v| m.min(v.abs()))
+    } else {
+        largest
+    };
+    largest == 0.0 || (largest < 65_000.0 && least > 6.2e-5)
 }
 
 /// The parts of a tensor that were found.
@@ -133,6 +149,7 @@ struct Found<'a> {
     bits: Option<TensorView<'a>>,
     values: Option<TensorView<'a>>,
     shape: Option<TensorView<'a>>,
+    constant: Option<TensorView<'a>>,
 }
 
 /// The weights that the tensors of a file hold.
@@ -151,6 +168,7 @@ pub(crate) fn decode(tensors: &SafeTensors) -> Result<Weights, ArtifactError> {
             "bits" => &mut entry.bits,
             "values" => &mut entry.values,
             "shape" => &mut entry.shape,
+            "constant" => &mut entry.constant,
             _ => return Err(malformed(format!("tensor {name}: a weight has no part `{part}`"))),
         };
         *place = Some(view);
@@ -178,9 +196,10 @@ pub(crate) fn decode(tensors: &SafeTensors) -> Result<Weights, ArtifactError> {
 
 impl Found<'_> {
     fn shape(&self, name: &str) -> Result<Vec<usize>, ArtifactError> {
-        match (&self.whole, &self.bits, &self.values, &self.shape) {
-            (Some(whole), None, None, None) => Ok(whole.shape().to_vec()),
-            (None, Some(_), Some(_), Some(shape)) => {
+        let sparse = (&self.bits, &self.values, &self.constant);
+        match (&self.whole, sparse, &self.shape) {
+            (Some(whole), (None, None, None), None) => Ok(whole.shape().to_vec()),
+            (None, (Some(_), Some(_), None) | (None, None, Some(_)), Some(shape)) => {
                 if shape.dtype() != Dtype::U32 || shape.data().len() > 4 * MAX_RANK {
                     return Err(malformed(format!("weight {name}: its shape is damaged")));
                 }
@@ -188,7 +207,7 @@ impl Found<'_> {
                 Ok(numbers.iter().map(|n| u32::from_le_bytes(*n) as usize).collect())
             }
             _ => Err(malformed(format!(
-                "weight {name} is stored neither whole nor as bits, values and shape"
+                "weight {name} is stored neither whole nor as bits, values and shape nor as a constant"
             ))),
         }
     }
@@ -197,6 +216,15 @@ impl Found<'_> {
         let size: usize = shape.iter().product();
         if let Some(whole) = &self.whole {
             return self.numbers(name, whole, |i| (size > 0).then(|| i * shape[0] / size));
+        }
+        if let Some(constant) = &self.constant {
+            return match self.numbers(name, constant, |_| None)?[..] {
+                [value] => Ok(vec![value; size]),
+                ref values => {
+                    let count = values.len();
+                    Err(malformed(format!("weight {name} is a constant of {count} values")))
+                }
+            };
         }
         let (Some(bits), Some(values)) = (&self.bits, &self.values) else {
             return Err(malformed(format!("weight {name} is incomplete")));
@@ -296,6 +324,7 @@ mod tests {
             ("holes.weight".into(), Tensor::new([40, 30], sparse)),
             ("holes.bias".into(), Tensor::new([40], noise(40, 3))),
             ("huge.bias".into(), Tensor::new([2], vec![1e6, 1.0])),
+            ("norm.running_var".into(), Tensor::new([300], vec![1.0; 300])),
         ])
     }
 
@@ -314,8 +343,8 @@ mod tests {
     fn what_is_stored_is_read_within_its_precision() {
         let all = weights();
         let storages = [
-            (Storage::F32, 0.0, 8000),
-            (Storage::F16, 1.0 / 2048.0, 4000),
+            (Storage::F32, 0.0, 9200),
+            (Storage::F16, 1.0 / 2048.0, 4600),
             (Storage::Int8, 0.5 / 127.0, 2600),
             (Storage::SparseF16, 1.0 / 2048.0, 2400),
             (Storage::SparseInt8, 0.5 / 127.0, 1600),

@@ -62,6 +62,35 @@ pub fn fold_norms(
     Ok((folded, values))
 }
 
+/// The same weights with every batch norm as a multiplication and an addition: mean 0 and variance 1,
+/// which cost nothing to store.
+///
+/// # Errors
+/// As [`Network::check_weights`].
+pub fn plain_norms(network: &Network, weights: &Weights) -> Result<Weights, NetworkError> {
+    network.check_weights(weights)?;
+    let mut plain = weights.clone();
+    for norm in &network.nodes {
+        let Op::BatchNorm { eps, .. } = norm.op else { continue };
+        let name = |part: &str| format!("{}.{part}", norm.name);
+        let part = |part: &str| weights[&name(part)].data.as_slice();
+        let (scale, shift) = scale_shift(
+            [part("weight"), part("bias"), part("running_mean"), part("running_var")],
+            eps,
+        );
+        let unit = (1.0 + f64::from(eps)).sqrt();
+        let count = scale.len();
+        let mut put = |part: &str, data: Vec<f32>| {
+            plain.insert(name(part), Tensor::new([count], data));
+        };
+        put("weight", scale.iter().map(|s| (s * unit) as f32).collect());
+        put("bias", shift.iter().map(|s| *s as f32).collect());
+        put("running_mean", vec![0.0; count]);
+        put("running_var", vec![1.0; count]);
+    }
+    Ok(plain)
+}
+
 fn has_bias(op: &Op) -> bool {
     matches!(op, Op::Conv2d { bias: true, .. } | Op::Dense { bias: true, .. })
 }
@@ -137,6 +166,12 @@ mod tests {
         let before = Engine::new(&network, &weights).unwrap().run(&[&x], 2).unwrap();
         let after = Engine::new(&folded, &values).unwrap().run(&[&x], 2).unwrap();
         for (a, b) in before[0].data.iter().zip(&after[0].data) {
+            assert!((a - b).abs() < 1e-5, "{a} {b}");
+        }
+        let plain = plain_norms(&network, &weights).unwrap();
+        assert!(plain["bn1.running_mean"].data.iter().all(|m| *m == 0.0));
+        let same = Engine::new(&network, &plain).unwrap().run(&[&x], 2).unwrap();
+        for (a, b) in before[0].data.iter().zip(&same[0].data) {
             assert!((a - b).abs() < 1e-5, "{a} {b}");
         }
     }

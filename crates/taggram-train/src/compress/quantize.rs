@@ -4,7 +4,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use taggram_features::{FeatureMap, FrontEnd, Windows};
 use taggram_model::musicnn::{self, MusicnnRunner};
-use taggram_model::transform::fold_norms;
+use taggram_model::transform::{fold_norms, plain_norms};
 use taggram_model::{
     Activation, Artifact, Body, Engine, Network, Node, Op, Quantisation, Storage, Weights,
 };
@@ -123,7 +123,7 @@ pub fn quantize(
     let whole_song = MusicnnRunner::new(network, &artifact.weights).is_ok();
     // musicnn's whole-song path needs the network as it is; norms are folded there.
     let (network, weights) = match whole_song {
-        true => (network.clone(), artifact.weights.clone()),
+        true => (network.clone(), plain_norms(network, &artifact.weights)?),
         false => fold_norms(network, &artifact.weights)?,
     };
     let names = if whole_song {
@@ -133,7 +133,10 @@ pub fn quantize(
     };
     let mut quantisation = find(&network, &weights, windows, &maps, &names, recipe)?;
     if whole_song {
-        quantisation.spectrum = MusicnnRunner::new(&network, &weights)?.spectrum_limits(&maps);
+        // Two digits are enough of a limit, and short to write.
+        let limits = MusicnnRunner::new(&network, &weights)?.spectrum_limits(&maps);
+        let short = |limit: &f32| format!("{limit:.1e}").parse().unwrap_or(*limit);
+        quantisation.spectrum = limits.iter().map(short).collect();
     } else {
         let steps = Engine::quantised(&network, &weights, &quantisation)?.integer_steps();
         if steps == 0 {
