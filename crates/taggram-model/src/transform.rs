@@ -7,8 +7,8 @@ use crate::shapes::NetworkError;
 use crate::tensor::{Tensor, Weights};
 
 /// The network with every batch norm that directly follows a convolution or dense layer folded
-/// into that layer's weights and bias. Nodes that read the norm read the layer instead. Weights
-/// that the new network does not need are left out.
+/// into that layer's weights and bias. Nodes that read the norm read the layer instead; the
+/// norms' own weights are gone.
 ///
 /// # Errors
 /// As [`Network::check_weights`].
@@ -57,8 +57,9 @@ pub fn fold_norms(
             name.clone_from(layer);
         }
     }
-    let needed: Vec<String> = folded.weight_specs()?.into_iter().map(|s| s.name).collect();
-    values.retain(|name, _| needed.contains(name));
+    values.retain(|name, _| {
+        !name.rsplit_once('.').is_some_and(|(node, _)| renamed.contains_key(node))
+    });
     Ok((folded, values))
 }
 

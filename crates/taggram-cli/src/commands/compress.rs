@@ -9,7 +9,7 @@ use taggram_train::dataset::Dataset;
 use taggram_train::fit::{RunOptions, Terminal};
 
 use crate::Outcome;
-use crate::commands::train::stop_on_ctrl_c;
+use crate::work::stop_on_signal;
 
 #[derive(Debug, Args)]
 pub struct Compress {
@@ -71,7 +71,10 @@ pub fn run(arguments: &Compress) -> anyhow::Result<Outcome> {
         CompressRecipe::Distill(recipe) => {
             let dataset = dataset.as_ref().ok_or_else(needed)?;
             let name = arguments.out.file_stem().map_or("student".into(), |s| s.to_string_lossy());
-            let options = RunOptions { stop: stop_on_ctrl_c()?, ..RunOptions::default() };
+            let options = RunOptions {
+                stop: stop_on_signal("stopping after this update; once more to quit at once")?,
+                ..RunOptions::default()
+            };
             compress::distill(
                 &artifact,
                 &arguments.model,

@@ -14,7 +14,7 @@ use crate::dataset::Dataset;
 use crate::error::TrainError;
 use crate::fit::{Progress, RunOptions};
 use crate::loss::TeacherLoss;
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, Unlabelled};
 
 /// The usual student, which is no larger than the default model.
 const STUDENT: &str = include_str!("student.toml");
@@ -29,9 +29,9 @@ pub struct Distill {
     pub weight: f32,
     /// Above 1 the smaller probabilities of genres count more.
     pub temperature: f32,
-    /// Songs without labels to learn from too: feature caches or folders of audio, relative to the
-    /// dataset's folder.
-    pub unlabelled: Vec<String>,
+    /// Songs without labels to learn from too: a feature cache or any folder of audio, relative to
+    /// the working folder; empty for none.
+    pub unlabelled: String,
     /// Passes over the songs; 0 for the student's own number.
     pub epochs: usize,
 }
@@ -42,7 +42,7 @@ impl Default for Distill {
             student: PathBuf::new(),
             weight: 2.0,
             temperature: 2.0,
-            unlabelled: Vec::new(),
+            unlabelled: String::new(),
             epochs: 0,
         }
     }
@@ -69,7 +69,15 @@ pub fn student(artifact: &Artifact, teacher: &str, recipe: &Distill) -> Result<R
         return Err(TrainError::malformed("[loss.teachers.whole]", message));
     }
     student.data.teachers.insert("whole".into(), format!("model:{teacher}"));
-    student.data.unlabelled.extend(recipe.unlabelled.iter().cloned());
+    if !recipe.unlabelled.is_empty() {
+        let teachers = student.data.teachers.iter();
+        let teachers = teachers.filter(|(_, source)| source.starts_with("model:"));
+        student.data.unlabelled = Some(Unlabelled {
+            songs: recipe.unlabelled.clone(),
+            teachers: teachers.map(|(name, source)| (name.clone(), source.clone())).collect(),
+            patches_per_clip: 1,
+        });
+    }
     if recipe.epochs > 0 {
         student.fit.epochs = recipe.epochs;
     }

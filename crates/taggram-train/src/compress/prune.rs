@@ -156,6 +156,9 @@ fn network(
         notice(&format!("validation accuracy {:.1} %, {:.1} % before", 100.0 * b, 100.0 * a));
     }
     let mut made = artifact.clone();
+    // What the whole model remembered of its songs is not what this one makes of them.
+    let needed: Vec<String> = network.weight_specs()?.into_iter().map(|s| s.name).collect();
+    weights.retain(|name, _| needed.contains(name));
     made.weights = weights;
     made.description.calibration = calibration;
     made.description.metrics = metrics;

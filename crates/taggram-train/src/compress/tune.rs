@@ -34,6 +34,7 @@ impl Tuner {
             })?;
         recipe.data.teachers.clear();
         recipe.data.genres_from.clear();
+        recipe.data.unlabelled = None;
         recipe.loss.teachers =
             BTreeMap::from([(WHOLE.into(), TeacherLoss::Kl { weight: 1.0, temperature: 2.0 })]);
         recipe.fit.select = Select::Last;
@@ -44,6 +45,7 @@ impl Tuner {
             train: clips(&recipe, dataset, &split.train, &[(WHOLE.into(), whole)])?,
             valid: clips(&recipe, dataset, &split.valid, &[])?,
             classes: dataset.genres.clone(),
+            unlabelled: Vec::new(),
         };
         Ok(Self { recipe, data })
     }

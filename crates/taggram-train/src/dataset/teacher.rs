@@ -66,12 +66,6 @@ impl SoftTargets {
         self.targets.get(id).map(Vec::as_slice)
     }
 
-    /// A vector of the same teacher brought to the scale of the targets.
-    pub(crate) fn scaled(&self, vector: &[f32]) -> Vec<f32> {
-        let scale = self.mean.iter().zip(&self.deviation);
-        vector.iter().zip(scale).map(|(v, (mean, deviation))| (v - mean) / deviation).collect()
-    }
-
     /// Number of songs with a target.
     pub fn len(&self) -> usize {
         self.targets.len()

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use taggram::{Listen, Model, Source};
 use taggram_features::FeatureSet;
 use taggram_model::artifact::FORMAT;
-use taggram_model::classifier::{Classifier, Pipeline, Step};
+use taggram_model::classifier::{Classifier, Pipeline, Step, log_odds};
 use taggram_model::statistics::song_row;
 use taggram_model::{Answer, Artifact, Body, Calibration, Description, Over, Weights};
 
@@ -281,6 +281,7 @@ pub(crate) fn tune_dense(
             pipeline.steps().iter().fold(row.to_vec(), |row, step| match step {
                 Step::Scaler(s) => s.apply(&row),
                 Step::Pca(p) => p.apply(&row),
+                Step::LogOdds => row.iter().map(|p| log_odds(*p)).collect(),
             })
         })
         .collect();
