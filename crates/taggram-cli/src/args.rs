@@ -21,6 +21,8 @@ pub enum Command {
     Show(Show),
     /// Train a model from a recipe
     Train(Train),
+    /// Make a model smaller and faster: integers, fewer weights, or a small student
+    Compress(crate::commands::compress::Compress),
     /// Tell the tags of files and how they unfold, or what any layer of the network holds
     Tags(crate::commands::tags::Tags),
     /// List, install and remove models

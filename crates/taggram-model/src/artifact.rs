@@ -1,21 +1,26 @@
 //! The model file: weights with everything that is needed to use them rightly — recipe,
 //! vocabulary, network, calibration, licence — in one `.safetensors` file.
 //!
-//! The description is JSON under the key `taggram` of the file's metadata; tensors are `F32`
-//! or `F16`. Reading checks everything before anything is run: a file from a stranger can be
+//! The description is JSON under the key `taggram` of the file's metadata; how tensors are
+//! stored is in [`crate::storage`]. Reading checks everything before anything is run: a file from a stranger can be
 //! wrong, but it cannot surprise.
 
 use std::collections::{BTreeMap, HashMap};
 
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use safetensors::{SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 use taggram_features::{FrontEnd, Windows};
 
 use crate::classifier::{Parts, Pipeline};
-use crate::{Network, Tensor, Weights, verdict::Calibration};
+use crate::storage::{self, Storage};
+use crate::{Network, Quantisation, Weights, verdict::Calibration};
 
-/// Newest layout of the description that this version reads and the one it writes.
+/// Layout of the description of models that compute in floats and are stored as such.
 pub const FORMAT: u32 = 1;
+
+/// Newest layout that this version reads: with integer arithmetic, and weights stored as bytes or
+/// without their zeros. Only models that have these are written so.
+pub const COMPRESSED_FORMAT: u32 = 2;
 
 /// Largest artifact that is read, bytes. VGG16 in `f32` is 67 MB.
 pub const MAX_BYTES: usize = 1 << 30;
@@ -41,7 +46,7 @@ pub enum ArtifactErrorKind {
     OverLimit,
 }
 
-fn malformed(message: impl Into<String>) -> ArtifactError {
+pub(crate) fn malformed(message: impl Into<String>) -> ArtifactError {
     ArtifactError { kind: ArtifactErrorKind::Malformed, message: message.into() }
 }
 
@@ -49,7 +54,7 @@ fn malformed(message: impl Into<String>) -> ArtifactError {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Description {
-    /// Layout of this description, [`FORMAT`].
+    /// Layout of this description, [`FORMAT`] or [`COMPRESSED_FORMAT`].
     pub format: u32,
     /// Short name, as given to `--model`.
     pub name: String,
@@ -86,6 +91,9 @@ pub enum Body {
         windows: Windows,
         /// The network; its first output has a value a label.
         network: Network,
+        /// What it needs to compute in integers; without it, it computes in floats.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        quantisation: Option<Quantisation>,
     },
     /// A classifier on what another model's network says of a song.
     Head {
@@ -140,16 +148,6 @@ pub struct Artifact {
     pub weights: Weights,
 }
 
-/// How weights are stored.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Storage {
-    /// 4 bytes a weight.
-    #[default]
-    F32,
-    /// 2 bytes a weight, 11 significant bits: half the size for a relative error below 1/2048.
-    F16,
-}
-
 impl Artifact {
     /// Reads and checks an artifact.
     ///
@@ -173,11 +171,11 @@ impl Artifact {
         let format = serde_json::from_str::<serde_json::Value>(text)
             .ok()
             .and_then(|v| v.get("format").and_then(serde_json::Value::as_u64));
-        if let Some(found) = format.filter(|&f| f > u64::from(FORMAT)) {
+        if let Some(found) = format.filter(|&f| f > u64::from(COMPRESSED_FORMAT)) {
             return Err(ArtifactError {
                 kind: ArtifactErrorKind::Unsupported,
                 message: format!(
-                    "the model has format {found}; this taggram reads up to {FORMAT}: a newer taggram made it"
+                    "the model has format {found}; this taggram reads up to {COMPRESSED_FORMAT}: a newer taggram made it"
                 ),
             });
         }
@@ -185,10 +183,7 @@ impl Artifact {
             .map_err(|e| malformed(format!("the model's description is damaged: {e}")))?;
         let tensors = SafeTensors::deserialize(bytes)
             .map_err(|e| malformed(format!("the model's tensors are damaged: {e}")))?;
-        let mut weights = Weights::new();
-        for (name, view) in tensors.iter() {
-            weights.insert(name.to_string(), tensor_of(name, &view)?);
-        }
+        let weights = storage::decode(&tensors)?;
         let artifact = Self { description, weights };
         artifact.check()?;
         Ok(artifact)
@@ -200,19 +195,18 @@ impl Artifact {
     /// When the artifact does not fit together, so that what is written can be read.
     pub fn write(&self, storage: Storage) -> Result<Vec<u8>, ArtifactError> {
         self.check()?;
-        let text = serde_json::to_string(&self.description)
+        let mut description = self.description.clone();
+        if storage.is_compressed() || self.quantisation().is_some() {
+            description.format = COMPRESSED_FORMAT;
+        }
+        let text = serde_json::to_string(&description)
             .map_err(|e| malformed(format!("the description cannot be written: {e}")))?;
-        let bytes: Vec<(&String, &Tensor, Vec<u8>)> =
-            self.weights.iter().map(|(n, t)| (n, t, encode(&t.data, storage))).collect();
-        let dtype = match storage {
-            Storage::F32 => Dtype::F32,
-            Storage::F16 => Dtype::F16,
-        };
-        let mut views = Vec::with_capacity(bytes.len());
-        for (name, tensor, data) in &bytes {
-            let view = TensorView::new(dtype, tensor.shape.clone(), data)
-                .map_err(|e| malformed(format!("tensor {name} cannot be written: {e}")))?;
-            views.push((name.as_str(), view));
+        let stored = storage::encode(&self.weights, storage)?;
+        let mut views = Vec::with_capacity(stored.len());
+        for part in &stored {
+            let view = TensorView::new(part.dtype, part.shape.clone(), &part.data)
+                .map_err(|e| malformed(format!("tensor {} cannot be written: {e}", part.name)))?;
+            views.push((part.name.as_str(), view));
         }
         let metadata = HashMap::from([("taggram".to_string(), text)]);
         safetensors::serialize(views, Some(metadata))
@@ -232,8 +226,11 @@ impl Artifact {
             )));
         }
         match &d.body {
-            Body::Network { front_end, windows, network } => {
+            Body::Network { front_end, windows, network, quantisation } => {
                 self.check_network(front_end, windows, network)?;
+                if let Some(quantisation) = quantisation {
+                    quantisation.check(network).map_err(|e| malformed(e.to_string()))?;
+                }
             }
             Body::Head { classifier, .. } | Body::Descriptors { classifier, .. } => {
                 let pipeline = self.pipeline(classifier)?;
@@ -264,6 +261,14 @@ impl Artifact {
         Pipeline::from_parts(parts).map_err(|e| malformed(e.to_string()))
     }
 
+    /// What the network needs to compute in integers, if it does.
+    pub fn quantisation(&self) -> Option<&Quantisation> {
+        match &self.description.body {
+            Body::Network { quantisation, .. } => quantisation.as_ref(),
+            _ => None,
+        }
+    }
+
     fn check_network(
         &self,
         front_end: &FrontEnd,
@@ -292,35 +297,10 @@ impl Artifact {
     }
 }
 
-fn tensor_of(name: &str, view: &TensorView<'_>) -> Result<Tensor, ArtifactError> {
-    let data = view.data();
-    let values = match view.dtype() {
-        Dtype::F32 => {
-            data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
-        }
-        Dtype::F16 => {
-            data.chunks_exact(2).map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
-        }
-        other => {
-            return Err(ArtifactError {
-                kind: ArtifactErrorKind::Unsupported,
-                message: format!("weight {name} is stored as {other:?}; F32 and F16 are read"),
-            });
-        }
-    };
-    Ok(Tensor::new(view.shape(), values))
-}
-
-fn encode(values: &[f32], storage: Storage) -> Vec<u8> {
-    match storage {
-        Storage::F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
-        Storage::F16 => values.iter().flat_map(|&v| half::f16::from_f32(v).to_le_bytes()).collect(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Tensor;
     use crate::architectures::{Architecture, Compact, Heads};
     use taggram_features::{Map, Normalise, Resampling, Scale};
 
@@ -359,6 +339,7 @@ mod tests {
                     normalise: Normalise::PatchZScore { top_db: 80.0, quiet_bands: 0 },
                 },
                 network,
+                quantisation: None,
             },
             calibration: Calibration { temperature: 0.8 },
             recipe: "seed = 1".into(),
@@ -411,7 +392,7 @@ mod tests {
     #[test]
     fn a_newer_format_is_named_as_such() {
         let mut artifact = artifact();
-        artifact.description.format = FORMAT + 1;
+        artifact.description.format = COMPRESSED_FORMAT + 1;
         let bytes = artifact.write(Storage::F32).unwrap();
         assert_eq!(Artifact::read(&bytes).unwrap_err().kind, ArtifactErrorKind::Unsupported);
     }

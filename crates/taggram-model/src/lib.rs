@@ -9,20 +9,23 @@ pub mod kernels;
 pub mod musicnn;
 pub mod network;
 pub mod onnx;
+pub mod quantisation;
 pub mod shapes;
 pub mod statistics;
+pub mod storage;
 pub mod taggram;
 pub mod tensor;
+pub mod transform;
 pub mod verdict;
 
-pub use artifact::{
-    Answer, Artifact, ArtifactError, ArtifactErrorKind, Body, Description, Over, Storage,
-};
+pub use artifact::{Answer, Artifact, ArtifactError, ArtifactErrorKind, Body, Description, Over};
 pub use builder::NetworkBuilder;
 pub use engine::Engine;
 pub use familiarity::Familiarity;
 pub use network::{Activation, Input, Network, Node, Op, PoolKind};
+pub use quantisation::Quantisation;
 pub use shapes::{Init, NetworkError, NetworkErrorKind, WeightSpec};
+pub use storage::Storage;
 pub use taggram::Taggram;
 pub use tensor::{Tensor, Weights};
 pub use verdict::{Calibration, Decide, Verdict, decide};

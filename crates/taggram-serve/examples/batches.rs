@@ -14,7 +14,7 @@ const ROUNDS: usize = 9;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let artifact = Artifact::read(taggram::DEFAULT_MODEL)?;
-    let Body::Network { network, windows, front_end } = &artifact.description.body else {
+    let Body::Network { network, windows, front_end, .. } = &artifact.description.body else {
         return Err("the default model is no network".into());
     };
     let engine = Engine::new(network, &artifact.weights)?;

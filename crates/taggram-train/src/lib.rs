@@ -3,6 +3,7 @@
 pub mod augment;
 pub mod checkpoint;
 pub mod classifiers;
+pub mod compress;
 pub mod curves;
 pub mod dataset;
 pub mod error;

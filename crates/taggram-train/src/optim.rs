@@ -122,6 +122,16 @@ impl Optimiser {
         }
     }
 
+    /// The same optimiser with a step size `factor` times as large.
+    pub fn scaled(mut self, factor: f32) -> Self {
+        match &mut self {
+            Self::Sgd { learning_rate, .. }
+            | Self::Adam { learning_rate, .. }
+            | Self::Adamw { learning_rate, .. } => *learning_rate *= factor,
+        }
+        self
+    }
+
     fn clip_norm(&self) -> f32 {
         match *self {
             Self::Sgd { clip_norm, .. }

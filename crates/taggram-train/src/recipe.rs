@@ -48,7 +48,8 @@ pub struct Recipe {
 pub struct DataRecipe {
     /// Name of the split; the dataset's own where empty.
     pub split: String,
-    /// Teachers of the train songs: name → file, relative to the dataset's folder.
+    /// Teachers of the train songs: name → file, relative to the dataset's folder, or `model:NAME`
+    /// (an installed model or a model file) or `model:NAME:LAYER`, which is asked about each song.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub teachers: BTreeMap<String, String>,
     /// Teachers whose values together become one more, named `genres`: the genre probabilities of

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use taggram::Model;
 use taggram_model::artifact::FORMAT;
 use taggram_model::classifier::Pipeline;
 use taggram_model::{
-    Answer, Artifact, Body, Calibration, Description, Engine, Familiarity, Weights,
+    Answer, Artifact, Body, Calibration, Description, Engine, Familiarity, Network, Weights,
 };
 
 use crate::classifiers::{self, ClassifierKind, ClassifierRecipe, Rows, Scaling};
@@ -127,7 +128,7 @@ fn train_on(
         lean.macs()? as f64 / 1e6
     ));
     let trained = fit(&network, data, recipe, &options, progress)?;
-    let (calibration, valid) = calibrate(&trained, recipe, data)?;
+    let (calibration, valid) = calibrated(&trained.network, &trained.weights, recipe, data)?;
     let mut metrics = BTreeMap::from([("best_epoch".to_string(), trained.best_epoch as f64)]);
     if let Some(valid) = &valid {
         metrics.insert("valid_accuracy".into(), valid.accuracy);
@@ -150,6 +151,7 @@ fn train_on(
             front_end: recipe.front_end.clone(),
             windows: recipe.windows.clone(),
             network: trained.network.clone(),
+            quantisation: None,
         },
         calibration,
         recipe: recipe.to_toml()?,
@@ -166,12 +168,59 @@ fn train_on(
 /// Soft targets by the name of their teacher.
 type Named = (String, SoftTargets);
 
+/// The split of a recipe.
+pub(crate) fn labelled(recipe: &Recipe, dataset: &Dataset) -> Result<Split, TrainError> {
+    let name = &recipe.data.split;
+    dataset.split(if name.is_empty() { "fault-filtered" } else { name })
+}
+
+/// A teacher of some tracks: `model:NAME` or `model:NAME:LAYER` (an installed model or a model file) is
+/// asked about each of them now; anything else is a file of vectors below `folder`.
+fn teacher(
+    source: &str,
+    folder: &Path,
+    dataset: &Dataset,
+    tracks: &[usize],
+) -> Result<Teacher, TrainError> {
+    let Some(name) = source.strip_prefix("model:") else {
+        return Teacher::open(&folder.join(source));
+    };
+    // A model file may have a `:` in its path; a layer has neither dot nor slash.
+    let (name, layer) = match name.rsplit_once(':') {
+        Some((name, layer)) if !layer.contains(['.', '/', '\\']) => (name, Some(layer)),
+        _ => (name, None),
+    };
+    let fail = |e: taggram::Error| {
+        TrainError::new(format!("teacher {source}"), ErrorKind::Unsupported, e.to_string())
+    };
+    let artifact = taggram::artifact(name).map_err(fail)?;
+    let model = match layer {
+        Some(layer) => Model::layer_of(artifact, layer),
+        None => Model::from_artifact(artifact),
+    };
+    Teacher::ask(&model.map_err(fail)?, dataset, tracks)
+}
+
+/// What a model says of songs.
+pub(crate) fn says(
+    artifact: &Artifact,
+    dataset: &Dataset,
+    tracks: &[usize],
+) -> Result<SoftTargets, TrainError> {
+    let model = Model::from_artifact(artifact.clone()).map_err(|e| {
+        let name = artifact.description.name.clone();
+        TrainError::new(name, ErrorKind::Unsupported, e.to_string())
+    })?;
+    let rows = Teacher::ask(&model, dataset, tracks)?.into_rows();
+    Ok(SoftTargets::from_rows(model.labels().len(), rows))
+}
+
 /// What the recipe's teachers say of the train songs.
 fn teachers(recipe: &Recipe, dataset: &Dataset, split: &Split) -> Result<Vec<Named>, TrainError> {
     let folder = folder(dataset);
     let mut targets = Vec::new();
     for (name, file) in &recipe.data.teachers {
-        let teacher = Teacher::open(&folder.join(file))?;
+        let teacher = teacher(file, &folder, dataset, &split.train)?;
         let soft = match recipe.loss.teachers.get(name) {
             Some(TeacherLoss::Bce { .. } | TeacherLoss::Kl { .. }) => {
                 teacher.probabilities(dataset, split)?
@@ -203,7 +252,7 @@ fn unlabelled(
     notice: &mut dyn FnMut(&str),
 ) -> Result<Vec<Clip>, TrainError> {
     let Some(asked) = &recipe.data.unlabelled else { return Ok(Vec::new()) };
-    let others = Dataset::open(Path::new(&asked.songs))?;
+    let others = Dataset::open_unlabelled(Path::new(&asked.songs))?;
     let kept: BTreeSet<&str> =
         split.valid.iter().chain(&split.test).map(|&t| dataset.tracks[t].song.as_str()).collect();
     if let Some(track) = others.tracks.iter().find(|t| kept.contains(t.song.as_str())) {
@@ -215,7 +264,8 @@ fn unlabelled(
     }
     let mut said = Vec::new();
     for (name, file) in &asked.teachers {
-        let teacher = Teacher::open(Path::new(file))?;
+        let all: Vec<usize> = (0..others.len()).collect();
+        let teacher = teacher(file, Path::new(""), &others, &all)?;
         if let Some((_, known)) = targets.iter().find(|(n, _)| n == name) {
             said.push((name.clone(), known.of_others(&teacher, &others)?));
         }
@@ -315,7 +365,7 @@ fn out_of_fold(
 }
 
 /// The feature maps of songs, with what the teachers say of them.
-fn clips(
+pub(crate) fn clips(
     recipe: &Recipe,
     dataset: &Dataset,
     tracks: &[usize],
@@ -387,15 +437,16 @@ pub fn known_share(
 
 /// The temperature that makes the validation songs' probabilities honest, and the figures with it.
 /// The engine answers here, as it will when the model listens.
-fn calibrate(
-    trained: &Trained,
+pub(crate) fn calibrated(
+    network: &Network,
+    weights: &Weights,
     recipe: &Recipe,
     data: &Data,
 ) -> Result<(Calibration, Option<Metrics>), TrainError> {
     if data.valid.is_empty() {
         return Ok((Calibration::default(), None));
     }
-    let rows = probabilities(&trained.weights, trained, recipe, &data.valid)?;
+    let rows = probabilities(network, weights, recipe, &data.valid)?;
     let labels: Vec<usize> = data.valid.iter().map(|c| c.label).collect();
     let temperature = fit_temperature(&labels, &rows);
     let calibrated: Vec<Vec<f64>> =
@@ -405,13 +456,13 @@ fn calibrate(
 }
 
 fn probabilities(
+    network: &Network,
     weights: &Weights,
-    trained: &Trained,
     recipe: &Recipe,
     clips: &[Clip],
 ) -> Result<Vec<Vec<f64>>, TrainError> {
     use rayon::prelude::*;
-    let engine = Engine::new(&trained.network, weights)?;
+    let engine = Engine::new(network, weights)?;
     clips
         .par_iter()
         .map(|clip| {

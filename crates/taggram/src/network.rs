@@ -46,7 +46,7 @@ enum MusicnnLayer {
 impl NetworkRunner {
     /// The network of `artifact`, read at `layer`, or at its answer when that is `None`.
     pub fn new(artifact: &Artifact, layer: Option<&str>) -> Result<Self, Error> {
-        let Body::Network { front_end, windows, network } = &artifact.description.body else {
+        let Body::Network { front_end, windows, network, .. } = &artifact.description.body else {
             return Err(Error::new(
                 ErrorKind::Unsupported,
                 format!("{} has no network of its own to read", artifact.description.name),
@@ -122,7 +122,10 @@ fn runs(artifact: &Artifact, network: &Network, layer: &str) -> Result<Runs, Err
         _ => None,
     };
     if let Some(layer) = musicnn_layer
-        && let Ok(runner) = MusicnnRunner::new(network, &artifact.weights)
+        && let Ok(runner) = match artifact.quantisation() {
+            Some(found) => MusicnnRunner::quantised(network, &artifact.weights, found),
+            None => MusicnnRunner::new(network, &artifact.weights),
+        }
     {
         return Ok(Runs::Musicnn(Box::new(runner), layer));
     }
@@ -136,7 +139,11 @@ fn runs(artifact: &Artifact, network: &Network, layer: &str) -> Result<Runs, Err
         .filter_map(|spec| artifact.weights.get_key_value(&spec.name))
         .map(|(name, tensor)| (name.clone(), tensor.clone()))
         .collect();
-    Ok(Runs::Patches(Engine::new(&network, &weights)?, beside))
+    let engine = match artifact.quantisation() {
+        Some(quantisation) => Engine::quantised(&network, &weights, quantisation)?,
+        None => Engine::new(&network, &weights)?,
+    };
+    Ok(Runs::Patches(engine, beside))
 }
 
 /// Turns samples into rows, chunk by chunk; chunks of any size give the same rows.

@@ -2,6 +2,7 @@
 
 mod classify;
 pub mod compare;
+pub mod compress;
 pub mod convert;
 pub mod dataset;
 mod evaluate;
@@ -17,7 +18,7 @@ pub mod similar;
 pub mod stats;
 pub mod tag;
 pub mod tags;
-mod train;
+pub mod train;
 
 use crate::Outcome;
 use crate::args::Command;
@@ -27,6 +28,7 @@ pub fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Classify(arguments) => classify::run(&arguments),
         Command::Show(arguments) => show::run(&arguments),
         Command::Train(arguments) => train::run(&arguments),
+        Command::Compress(arguments) => compress::run(&arguments),
         Command::Tags(arguments) => tags::run(&arguments),
         Command::Model(arguments) => model::run(&arguments),
         Command::Evaluate(arguments) => evaluate::run(&arguments),

@@ -117,6 +117,7 @@ fn artifact(model: ImportedModel) -> Artifact {
             front_end: model.front_end,
             windows: model.windows,
             network: model.network,
+            quantisation: None,
         },
         calibration: Calibration::default(),
         recipe: model.source,
@@ -161,7 +162,7 @@ fn info(name: &str) -> anyhow::Result<()> {
     line("about", &d.about)?;
     line("fingerprint", &taggram::fingerprint(name)?)?;
     match &d.body {
-        Body::Network { front_end, windows, network } => {
+        Body::Network { front_end, windows, network, quantisation } => {
             let rate = front_end.frame_rate();
             line(
                 "input",
@@ -182,6 +183,10 @@ fn info(name: &str) -> anyhow::Result<()> {
                     network.macs()? as f64 / 1e6
                 ),
             )?;
+            if let Some(quantisation) = quantisation {
+                let ranges = quantisation.ranges.len();
+                line("arithmetic", &format!("integers, with the ranges of {ranges} values"))?;
+            }
             let layers: Vec<&str> = network.nodes.iter().map(|n| n.name.as_str()).collect();
             line("layers", &layers.join(", "))?;
         }

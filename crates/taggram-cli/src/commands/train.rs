@@ -38,7 +38,7 @@ pub fn run(arguments: &Train) -> anyhow::Result<Outcome> {
         resume: arguments.resume,
         threads: arguments.jobs.map_or(0, usize::from),
         stop: stop_on_signal("stopping after this update; once more to quit at once")?,
-        start: None,
+        ..RunOptions::default()
     };
     let mut progress = Terminal::default();
     let strangers = dataset.take_out(&recipe.data.without)?;

@@ -6,16 +6,19 @@
 //! threads and call `run` from each. Inside, one call uses one thread, and memory is kept
 //! from call to call.
 
+mod integer;
 mod ops;
 mod plan;
 
 use std::sync::Mutex;
 
+use crate::kernels::int8::{IntIsa, conv::SLACK};
 use crate::kernels::{Isa, Workspace};
 use crate::network::Network;
+use crate::quantisation::Quantisation;
 use crate::shapes::NetworkError;
 use crate::tensor::{Tensor, Weights};
-use plan::{Plan, Source};
+use plan::{Plan, Sets, Source, Step};
 
 /// Values that the buffers of one run may hold together before the batch is cut into
 /// pieces: 8 MiB, so that what one step writes is still in a cache for the next.
@@ -44,6 +47,7 @@ pub struct Engine {
 #[derive(Debug, Default)]
 struct Scratch {
     buffers: Vec<Vec<f32>>,
+    bytes: Vec<Vec<u8>>,
     space: Workspace,
 }
 
@@ -65,7 +69,45 @@ impl Engine {
         if !Isa::available().contains(&isa) {
             return Err(NetworkError::malformed("engine", format!("this machine has no {isa:?}")));
         }
-        Ok(Self { plan: Plan::new(network, weights, isa)?, pool: Mutex::default() })
+        let sets = Sets { float: isa, int: IntIsa::Portable };
+        Ok(Self { plan: Plan::new(network, weights, None, sets)?, pool: Mutex::default() })
+    }
+
+    /// As [`Engine::new`], in integer arithmetic wherever `quantisation` gives the ranges of what
+    /// a layer reads; the rest in floats.
+    ///
+    /// # Errors
+    /// As [`Engine::new`], and those of [`Quantisation::check`].
+    pub fn quantised(
+        network: &Network,
+        weights: &Weights,
+        quantisation: &Quantisation,
+    ) -> Result<Self, NetworkError> {
+        Self::quantised_with_isa(network, weights, quantisation, IntIsa::detect())
+    }
+
+    /// As [`Engine::quantised`], on an instruction set of choice: the bytes do not depend on it.
+    ///
+    /// # Errors
+    /// As [`Engine::quantised`], or when the machine lacks the instruction set.
+    pub fn quantised_with_isa(
+        network: &Network,
+        weights: &Weights,
+        quantisation: &Quantisation,
+        isa: IntIsa,
+    ) -> Result<Self, NetworkError> {
+        if !IntIsa::available().contains(&isa) {
+            return Err(NetworkError::malformed("engine", format!("this machine has no {isa:?}")));
+        }
+        let sets = Sets { float: Isa::detect(), int: isa };
+        // The ranges may speak of nodes that this network was relieved of.
+        let plan = Plan::new(network, weights, Some(quantisation), sets)?;
+        Ok(Self { plan, pool: Mutex::default() })
+    }
+
+    /// Number of steps that compute in integers.
+    pub fn integer_steps(&self) -> usize {
+        self.plan.steps.iter().filter(|s| matches!(s.op, ops::Step::Integer(_))).count()
     }
 
     /// Shape of every input, without the batch axis, in the order that [`Engine::run`]
@@ -113,7 +155,8 @@ impl Engine {
         // A poisoned pool only holds scratch: whatever state it is in will do.
         let lock = || self.pool.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let mut scratch = lock().pop().unwrap_or_default();
-        let piece = (ARENA / plan.buffers.iter().sum::<usize>().max(1)).clamp(1, batch.max(1));
+        let values = plan.buffers.iter().sum::<usize>() + plan.bytes.iter().sum::<usize>() / 4;
+        let piece = (ARENA / values.max(1)).clamp(1, batch.max(1));
         for first in (0..batch).step_by(piece) {
             let count = piece.min(batch - first);
             let inputs: Vec<&[f32]> = plan
@@ -147,28 +190,69 @@ fn read<'a>(
     match source {
         Source::Input(i) => &inputs[i][..len],
         Source::Buffer(i) => &buffers[i][..len],
+        Source::Bytes(_) => unreachable!("the plan gives this step floats"),
     }
 }
 
 fn run_piece(plan: &Plan, inputs: &[&[f32]], count: usize, scratch: &mut Scratch) {
     scratch.buffers.resize_with(plan.buffers.len(), Vec::new);
+    scratch.bytes.resize_with(plan.bytes.len(), Vec::new);
     for step in &plan.steps {
-        // Taken out for the time of the step, so that the others can be read.
-        let mut to = std::mem::take(&mut scratch.buffers[step.to]);
         let len = step.len * count;
-        if to.len() < len {
-            to.resize(plan.buffers[step.to] * count, 0.0);
+        // The buffer is taken out for the time of the step, so that the others can be read.
+        match step.to {
+            Source::Bytes(at) => {
+                let mut to = std::mem::take(&mut scratch.bytes[at]);
+                if to.len() < len + SLACK {
+                    to.resize(plan.bytes[at] * count + SLACK, 0);
+                }
+                run_integer(step, inputs, count, integer::Result::Bytes(&mut to[..len]), scratch);
+                scratch.bytes[at] = to;
+            }
+            Source::Buffer(at) => {
+                let mut to = std::mem::take(&mut scratch.buffers[at]);
+                if to.len() < len {
+                    to.resize(plan.buffers[at] * count, 0.0);
+                }
+                if matches!(step.op, ops::Step::Integer(_)) {
+                    let result = integer::Result::Floats(&mut to[..len]);
+                    run_integer(step, inputs, count, result, scratch);
+                } else {
+                    let from: Vec<&[f32]> = step
+                        .from
+                        .iter()
+                        // The first operand of a step in place is in `to`, and no longer where it was.
+                        .skip(usize::from(step.in_place))
+                        .map(|&(source, len)| read(source, len * count, inputs, &scratch.buffers))
+                        .collect();
+                    let to = &mut to[..len];
+                    ops::run(&step.op, step.in_place, &from, count, to, &mut scratch.space);
+                }
+                scratch.buffers[at] = to;
+            }
+            Source::Input(_) => unreachable!("no step writes an input"),
         }
-        let from: Vec<&[f32]> = step
-            .from
-            .iter()
-            // The first operand of a step in place is in `to`, and no longer where it was.
-            .skip(usize::from(step.in_place))
-            .map(|&(source, len)| read(source, len * count, inputs, &scratch.buffers))
-            .collect();
-        ops::run(&step.op, step.in_place, &from, count, &mut to[..len], &mut scratch.space);
-        scratch.buffers[step.to] = to;
     }
+}
+
+fn run_integer(
+    step: &Step,
+    inputs: &[&[f32]],
+    count: usize,
+    to: integer::Result,
+    scratch: &mut Scratch,
+) {
+    let ops::Step::Integer(op) = &step.op else { return };
+    let Scratch { buffers, bytes, space } = scratch;
+    let from: Vec<integer::Operand> = step
+        .from
+        .iter()
+        .map(|&(source, len)| match source {
+            Source::Bytes(i) => integer::Operand::Bytes(&bytes[i], len * count),
+            other => integer::Operand::Floats(read(other, len * count, inputs, buffers)),
+        })
+        .collect();
+    integer::run(op, &from, count, to, space);
 }
 
 #[cfg(test)]

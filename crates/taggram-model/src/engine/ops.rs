@@ -1,6 +1,7 @@
 //! What a step of the plan computes. Matrix layers are in [`crate::kernels`]; the rest is
 //! here, over flat slices of `batch` examples.
 
+use super::integer::Integer;
 use crate::kernels::elementwise::{self, activate, softmax};
 use crate::kernels::recurrent::Recurrent;
 use crate::kernels::{Conv, Epilogue, PackedRight, Workspace, multiversion};
@@ -64,6 +65,8 @@ pub(super) enum Step {
         len: usize,
         count: usize,
     },
+    /// On bytes; run by [`super::integer::run`].
+    Integer(Integer),
 }
 
 /// `[outer, n, inner]` → `[outer, inner]`; `outer` counts the batch in.
@@ -196,6 +199,7 @@ pub(super) fn run(
                 to.copy_from_slice(&from[*start..start + len]);
             }
         }
+        Step::Integer(_) => unreachable!("steps on bytes have their own runner"),
         Step::Repeat { len, count } => {
             for (to, from) in to.chunks_exact_mut(len * count).zip(from[0].chunks_exact(*len)) {
                 for to in to.chunks_exact_mut(*len) {

@@ -9,11 +9,14 @@
 use std::collections::HashMap;
 
 use super::ops::Step as Operation;
+use crate::kernels::int8::{IntIsa, Params};
 use crate::kernels::recurrent::{Cell, Recurrent, RecurrentWeights};
 use crate::kernels::{Conv, ConvShape, Epilogue, Isa, PackedRight};
 use crate::network::{Activation, Network, Node, Op};
+use crate::quantisation::Quantisation;
 use crate::shapes::NetworkError;
 use crate::tensor::{Tensor, Weights};
+use crate::transform;
 
 /// Everything that [`super::Engine::run`] needs, decided once.
 #[derive(Debug)]
@@ -23,6 +26,15 @@ pub(super) struct Plan {
     pub steps: Vec<Step>,
     /// Values per example that each buffer holds.
     pub buffers: Vec<usize>,
+    /// The same for buffers of bytes.
+    pub bytes: Vec<usize>,
+}
+
+/// Instruction sets of the two kinds of kernels.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sets {
+    pub float: Isa,
+    pub int: IntIsa,
 }
 
 /// An input or output of the network.
@@ -39,6 +51,8 @@ pub(super) struct Port {
 pub(super) enum Source {
     Input(usize),
     Buffer(usize),
+    /// A buffer of bytes: what integer steps read and make.
+    Bytes(usize),
 }
 
 #[derive(Debug)]
@@ -46,8 +60,8 @@ pub(super) struct Step {
     pub op: Operation,
     /// Operands and their length per example.
     pub from: Vec<(Source, usize)>,
-    /// Buffer of the result.
-    pub to: usize,
+    /// Buffer of the result, of floats or of bytes.
+    pub to: Source,
     /// Length of the result per example.
     pub len: usize,
     /// The result overwrites the first operand.
@@ -55,15 +69,23 @@ pub(super) struct Step {
 }
 
 /// A step before buffers are assigned: operands are values, counted from the inputs on.
-struct Draft {
-    op: Operation,
-    from: Vec<(usize, usize)>,
-    value: usize,
-    len: usize,
+pub(super) struct Draft {
+    pub op: Operation,
+    pub from: Vec<(usize, usize)>,
+    pub value: usize,
+    pub len: usize,
+    /// Whether the result is bytes.
+    pub bytes: bool,
 }
 
 impl Plan {
-    pub fn new(network: &Network, weights: &Weights, isa: Isa) -> Result<Self, NetworkError> {
+    /// With `quantisation`, in integers where its ranges allow.
+    pub fn new(
+        network: &Network,
+        weights: &Weights,
+        quantisation: Option<&Quantisation>,
+        sets: Sets,
+    ) -> Result<Self, NetworkError> {
         let names: Vec<&str> = network.outputs.iter().map(String::as_str).collect();
         network.shapes()?;
         let network = network.with_outputs(&names)?;
@@ -72,18 +94,21 @@ impl Plan {
         let mut planner = Planner {
             network: &network,
             weights,
-            isa,
+            isa: sets.float,
+            int_isa: sets.int,
+            quantisation,
             shapes: &shapes,
             readers: readers(&network),
             values: HashMap::new(),
+            bytes: HashMap::new(),
             drafts: Vec::new(),
             count: 0,
         };
         planner.draft();
-        let (values, drafts) = (planner.values, planner.drafts);
-        let outputs: Vec<usize> =
-            network.outputs.iter().map(|name| values[name.as_str()]).collect();
-        let (steps, buffers, sources) = place(drafts, network.inputs.len(), &outputs);
+        let outputs: Vec<usize> = network.outputs.iter().map(|name| planner.float(name)).collect();
+        let drafts = planner.drafts;
+        let Placed { steps, buffers, bytes, sources } =
+            place(drafts, network.inputs.len(), &outputs);
         let port = |name: &str, value: usize| Port {
             name: name.into(),
             shape: shapes[name].clone(),
@@ -94,7 +119,7 @@ impl Plan {
             network.inputs.iter().enumerate().map(|(i, input)| port(&input.name, i)).collect();
         let outputs =
             network.outputs.iter().zip(&outputs).map(|(name, &v)| port(name, v)).collect();
-        Ok(Self { inputs, outputs, steps, buffers })
+        Ok(Self { inputs, outputs, steps, buffers, bytes })
     }
 }
 
@@ -113,26 +138,30 @@ fn readers(network: &Network) -> HashMap<&str, Vec<usize>> {
     readers
 }
 
-struct Planner<'a> {
+pub(super) struct Planner<'a> {
     network: &'a Network,
     weights: &'a Weights,
     isa: Isa,
-    shapes: &'a std::collections::BTreeMap<String, Vec<usize>>,
+    pub int_isa: IntIsa,
+    pub quantisation: Option<&'a Quantisation>,
+    pub shapes: &'a std::collections::BTreeMap<String, Vec<usize>>,
     readers: HashMap<&'a str, Vec<usize>>,
     /// Which value each name stands for.
-    values: HashMap<&'a str, usize>,
-    drafts: Vec<Draft>,
-    count: usize,
+    pub values: HashMap<&'a str, usize>,
+    /// Which value holds the bytes of each name.
+    pub bytes: HashMap<&'a str, (usize, Params)>,
+    pub drafts: Vec<Draft>,
+    pub count: usize,
 }
 
 /// What follows a convolution or dense layer and is computed with it.
 #[derive(Default)]
-struct Tail<'a> {
+pub(super) struct Tail<'a> {
     fold: Option<(Vec<f32>, Vec<f32>)>,
-    activation: Option<Activation>,
+    pub activation: Option<Activation>,
     affine: Option<(Vec<f32>, Vec<f32>)>,
     /// Nodes that are absorbed.
-    names: Vec<&'a str>,
+    pub names: Vec<&'a str>,
 }
 
 impl<'a> Planner<'a> {
@@ -142,7 +171,11 @@ impl<'a> Planner<'a> {
             self.count += 1;
         }
         for node in &self.network.nodes {
-            if !self.values.contains_key(node.name.as_str()) {
+            let name = node.name.as_str();
+            if self.values.contains_key(name) || self.bytes.contains_key(name) {
+                continue;
+            }
+            if !self.draft_integer(node) {
                 self.draft_node(node);
             }
         }
@@ -155,12 +188,12 @@ impl<'a> Planner<'a> {
         let mut tail = Tail::default();
         let op = match &node.op {
             Op::Dropout { .. } | Op::Flatten | Op::Reshape { .. } => {
-                let value = self.values[node.from[0].as_str()];
+                let value = self.float(&node.from[0]);
                 self.values.insert(&node.name, value);
                 return;
             }
             Op::Conv2d { out, kernel, stride, padding, bias, groups } => {
-                tail = self.tail(node, 0);
+                tail = self.tail(node, 0, false);
                 let shape = ConvShape {
                     channels: from[0][0],
                     size: [from[0][1], from[0][2]],
@@ -182,7 +215,7 @@ impl<'a> Planner<'a> {
                 ))
             }
             Op::Dense { out, bias } => {
-                tail = self.tail(node, to.len() - 1);
+                tail = self.tail(node, to.len() - 1, false);
                 let (weight, bias) = self.folded(node, *bias, &tail);
                 let depth = from[0][from[0].len() - 1];
                 Operation::Dense(
@@ -236,17 +269,17 @@ impl<'a> Planner<'a> {
             }
             Op::RepeatChannels { count } => Operation::Repeat { len: size(from[0]), count: *count },
         };
-        let from = node.from.iter().map(|n| (self.values[n.as_str()], size(&shapes[n]))).collect();
+        let from = node.from.iter().map(|n| (self.float(n), size(&shapes[n]))).collect();
         let value = self.count;
         self.count += 1;
-        self.drafts.push(Draft { op, from, value, len: size(to) });
+        self.drafts.push(Draft { op, from, value, len: size(to), bytes: false });
         self.values.insert(&node.name, value);
         for name in tail.names {
             self.values.insert(name, value);
         }
     }
 
-    fn only_reader(&self, name: &str) -> Option<&'a Node> {
+    pub fn only_reader(&self, name: &str) -> Option<&'a Node> {
         match self.readers.get(name).map(Vec::as_slice) {
             Some(&[reader]) => self.network.nodes.get(reader),
             _ => None,
@@ -254,8 +287,9 @@ impl<'a> Planner<'a> {
     }
 
     /// Nodes after `node` that scale along `axis` or apply a function, in the order that an
-    /// epilogue can follow: norm, function, norm. Dropouts between them are skipped.
-    fn tail(&self, node: &'a Node, axis: usize) -> Tail<'a> {
+    /// epilogue can follow: norm, function, norm. Dropouts between them are skipped. With
+    /// `integer`, only what an integer layer can do: norm, ReLU.
+    pub fn tail(&self, node: &'a Node, axis: usize, integer: bool) -> Tail<'a> {
         let mut tail = Tail::default();
         let mut skipped: Vec<&str> = Vec::new();
         let mut last = node;
@@ -266,7 +300,11 @@ impl<'a> Planner<'a> {
                     last = next;
                     continue;
                 }
-                Op::BatchNorm { axis: along, eps } if *along == axis && tail.affine.is_none() => {
+                Op::BatchNorm { axis: along, eps }
+                    if *along == axis
+                        && tail.affine.is_none()
+                        && !(integer && (tail.fold.is_some() || tail.activation.is_some())) =>
+                {
                     let norm = self.scale_shift(&next.name, *eps);
                     match (&tail.fold, tail.activation) {
                         (None, None) => tail.fold = Some(norm),
@@ -276,7 +314,8 @@ impl<'a> Planner<'a> {
                 Op::Activation(function)
                     if *function != Activation::Softmax
                         && tail.activation.is_none()
-                        && tail.affine.is_none() =>
+                        && tail.affine.is_none()
+                        && (!integer || *function == Activation::Relu) =>
                 {
                     tail.activation = Some(*function);
                 }
@@ -296,20 +335,15 @@ impl<'a> Planner<'a> {
 
     /// A batch norm with running statistics as `scale · x + shift`.
     fn scale_shift(&self, node: &str, eps: f32) -> (Vec<f32>, Vec<f32>) {
-        let part = |part| self.weight(node, part).data.iter().map(|&v| f64::from(v));
-        let statistics = part("running_mean").zip(part("running_var"));
-        part("weight")
-            .zip(part("bias"))
-            .zip(statistics)
-            .map(|((weight, bias), (mean, var))| {
-                let scale = weight / (var + f64::from(eps)).sqrt();
-                (scale as f32, (bias - mean * scale) as f32)
-            })
-            .unzip()
+        let part = |part| self.weight(node, part).data.as_slice();
+        let parts = [part("weight"), part("bias"), part("running_mean"), part("running_var")];
+        let (scale, shift) = transform::scale_shift(parts, eps);
+        let narrow = |values: Vec<f64>| values.into_iter().map(|v| v as f32).collect();
+        (narrow(scale), narrow(shift))
     }
 
     /// Weight and bias of a layer with the norm after it folded in.
-    fn folded(&self, node: &Node, bias: bool, tail: &Tail) -> (Vec<f32>, Vec<f32>) {
+    pub fn folded(&self, node: &Node, bias: bool, tail: &Tail) -> (Vec<f32>, Vec<f32>) {
         let weight = self.weight(&node.name, "weight");
         let out = weight.shape[0];
         let bias = if bias { self.weight(&node.name, "bias").data.clone() } else { vec![0.0; out] };
@@ -347,7 +381,12 @@ impl Tail<'_> {
 }
 
 /// Steps, buffer sizes, and where each value lies.
-type Placed = (Vec<Step>, Vec<usize>, HashMap<usize, Source>);
+struct Placed {
+    steps: Vec<Step>,
+    buffers: Vec<usize>,
+    bytes: Vec<usize>,
+    sources: HashMap<usize, Source>,
+}
 
 /// Gives every value a buffer; values whose last reader is done give theirs back.
 fn place(drafts: Vec<Draft>, inputs: usize, outputs: &[usize]) -> Placed {
@@ -359,8 +398,8 @@ fn place(drafts: Vec<Draft>, inputs: usize, outputs: &[usize]) -> Placed {
     }
     last_read.extend(outputs.iter().map(|&value| (value, usize::MAX)));
     let mut sources: HashMap<usize, Source> = (0..inputs).map(|i| (i, Source::Input(i))).collect();
-    let (mut buffers, mut free, mut steps): (Vec<usize>, Vec<usize>, Vec<Step>) =
-        Default::default();
+    let (mut floats, mut bytes) = (Buffers::default(), Buffers::default());
+    let mut steps = Vec::new();
     for (at, draft) in drafts.into_iter().enumerate() {
         let mut done: Vec<(usize, usize)> = draft.from.clone();
         done.sort_unstable();
@@ -369,45 +408,66 @@ fn place(drafts: Vec<Draft>, inputs: usize, outputs: &[usize]) -> Placed {
         let first = draft.from[0].0;
         let reads_first_once = draft.from.iter().filter(|(value, _)| *value == first).count() == 1;
         let reusable = match sources[&first] {
-            Source::Buffer(b) if draft.op.may_overwrite() && reads_first_once => {
-                done.iter().any(|(value, _)| *value == first).then_some(b)
+            source @ Source::Buffer(_) if draft.op.may_overwrite() && reads_first_once => {
+                done.iter().any(|(value, _)| *value == first).then_some(source)
             }
             _ => None,
         };
         let in_place = reusable.is_some();
-        let to = reusable.unwrap_or_else(|| take(&mut free, &mut buffers, draft.len));
-        for (value, _) in done {
-            if let Source::Buffer(buffer) = sources[&value]
-                && buffer != to
-            {
-                free.push(buffer);
+        let to = reusable.unwrap_or_else(|| match draft.bytes {
+            true => Source::Bytes(bytes.take(draft.len)),
+            false => Source::Buffer(floats.take(draft.len)),
+        });
+        for source in done.iter().map(|(value, _)| sources[value]).filter(|s| *s != to) {
+            match source {
+                Source::Buffer(buffer) => floats.free.push(buffer),
+                Source::Bytes(buffer) => bytes.free.push(buffer),
+                Source::Input(_) => {}
             }
         }
         let from = draft.from.iter().map(|&(value, len)| (sources[&value], len)).collect();
-        sources.insert(draft.value, Source::Buffer(to));
+        sources.insert(draft.value, to);
+        // A value that nobody reads (a conversion that turned out superfluous) is free at once.
+        if !last_read.contains_key(&draft.value) && !in_place {
+            match to {
+                Source::Buffer(buffer) => floats.free.push(buffer),
+                Source::Bytes(buffer) => bytes.free.push(buffer),
+                Source::Input(_) => {}
+            }
+        }
         steps.push(Step { op: draft.op, from, to, len: draft.len, in_place });
     }
-    (steps, buffers, sources)
+    Placed { steps, buffers: floats.sizes, bytes: bytes.sizes, sources }
 }
 
-/// The smallest free buffer that suffices, else the largest, grown, else a new one.
-fn take(free: &mut Vec<usize>, buffers: &mut Vec<usize>, len: usize) -> usize {
-    let fitting =
-        (0..free.len()).filter(|&i| buffers[free[i]] >= len).min_by_key(|&i| buffers[free[i]]);
-    let largest = || (0..free.len()).max_by_key(|&i| buffers[free[i]]);
-    match fitting.or_else(largest) {
-        Some(i) => {
-            let buffer = free.swap_remove(i);
-            buffers[buffer] = buffers[buffer].max(len);
-            buffer
-        }
-        None => {
-            buffers.push(len);
-            buffers.len() - 1
+/// Buffers of one kind and those that are free.
+#[derive(Default)]
+struct Buffers {
+    sizes: Vec<usize>,
+    free: Vec<usize>,
+}
+
+impl Buffers {
+    /// The smallest free buffer that suffices, else the largest, grown, else a new one.
+    fn take(&mut self, len: usize) -> usize {
+        let Self { sizes, free } = self;
+        let fitting =
+            (0..free.len()).filter(|&i| sizes[free[i]] >= len).min_by_key(|&i| sizes[free[i]]);
+        let largest = || (0..free.len()).max_by_key(|&i| sizes[free[i]]);
+        match fitting.or_else(largest) {
+            Some(i) => {
+                let buffer = free.swap_remove(i);
+                sizes[buffer] = sizes[buffer].max(len);
+                buffer
+            }
+            None => {
+                sizes.push(len);
+                sizes.len() - 1
+            }
         }
     }
 }
 
-fn size(shape: &[usize]) -> usize {
+pub(super) fn size(shape: &[usize]) -> usize {
     shape.iter().product()
 }

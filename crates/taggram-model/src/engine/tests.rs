@@ -472,3 +472,112 @@ fn small_networks_need_two_buffers() {
     assert_eq!(engine.plan.buffers.len(), 2);
     assert_eq!(engine.plan.steps.len(), 12);
 }
+
+/// A network with all that integers can do, and some that they cannot.
+fn for_integers() -> Network {
+    NetworkBuilder::new("input", [1, 24, 20])
+        .conv_strided("stem", 16, [7, 7], [2, 2], 3)
+        .batch_norm("stem_bn")
+        .relu()
+        .node(
+            "pool",
+            Op::Pool { kind: PoolKind::Max, kernel: [3, 3], stride: [2, 2], padding: [[1, 1]; 2] },
+        )
+        .conv_strided("a1", 16, [3, 3], [1, 1], 1)
+        .batch_norm("a1_bn")
+        .node("a1_relu", Op::Activation(Activation::Relu))
+        .conv_strided("a2", 16, [3, 3], [1, 1], 1)
+        .batch_norm("a2_bn")
+        .node_from("a_sum", Op::Add, vec!["a2_bn".into(), "pool".into()])
+        .node("a_out", Op::Activation(Activation::Relu))
+        .conv_strided("b1", 24, [3, 3], [2, 2], 1)
+        .batch_norm("b1_bn")
+        .node("b1_silu", Op::Activation(Activation::Silu))
+        .conv_strided("b2", 24, [3, 3], [1, 1], 1)
+        .batch_norm("b2_bn")
+        .at("a_out")
+        .conv_strided("down", 24, [1, 1], [2, 2], 0)
+        .batch_norm("down_bn")
+        .node_from("b_sum", Op::Add, vec!["b2_bn".into(), "down_bn".into()])
+        .node("b_out", Op::Activation(Activation::Relu))
+        .node("mean", Op::Reduce { kind: PoolKind::Mean, axes: vec![1, 2] })
+        .at("b_out")
+        .node("max", Op::Reduce { kind: PoolKind::Max, axes: vec![1, 2] })
+        .concat("both", 0, &["mean", "max"])
+        .dense("embed", 32)
+        .node("embedding", Op::Activation(Activation::Relu))
+        .dense("logits", 6)
+        .build()
+}
+
+/// Ranges of all values of some examples but the outputs.
+fn ranges(network: &Network, weights: &Weights, x: &[f32], batch: usize) -> Quantisation {
+    let names: Vec<&str> = network.nodes.iter().map(|n| n.name.as_str()).collect();
+    let values = Engine::new(&network.with_outputs(&names).unwrap(), weights)
+        .unwrap()
+        .run(&[x], batch)
+        .unwrap();
+    let range = |v: &[f32]| v.iter().fold([0.0f32; 2], |[l, h], &v| [l.min(v), h.max(v)]);
+    let mut found = Quantisation::default();
+    found.ranges.insert("input".into(), range(x));
+    for (name, value) in names.iter().zip(&values).filter(|(n, _)| **n != "logits") {
+        found.ranges.insert((*name).into(), range(&value.data));
+    }
+    found
+}
+
+#[test]
+fn integers_say_nearly_what_floats_say_and_the_same_on_every_machine() {
+    let network = for_integers();
+    let weights = random_weights(&network);
+    let batch = 5;
+    let x = noise(batch * 480, 9);
+    let found = ranges(&network, &weights, &x, batch);
+    found.check(&network).unwrap();
+    let expected = Engine::new(&network, &weights).unwrap().run(&[&x], batch).unwrap();
+    let mut first: Option<Vec<Tensor>> = None;
+    for isa in IntIsa::available() {
+        let engine = Engine::quantised_with_isa(&network, &weights, &found, isa).unwrap();
+        assert!(engine.integer_steps() >= 14, "{}", engine.integer_steps());
+        let outputs = engine.run(&[&x], batch).unwrap();
+        let largest = expected[0].data.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+        for (a, b) in outputs[0].data.iter().zip(&expected[0].data) {
+            assert!((a - b).abs() < 0.06 * largest, "{isa:?}: {a}, {b} in floats");
+        }
+        // One example at a time, and a second time in the same memory.
+        let alone = engine.run(&[&x[480..960]], 1).unwrap();
+        assert_eq!(alone[0].data, outputs[0].data[6..12], "{isa:?}");
+        match &first {
+            // The steps in floats are the same here, so all bits are.
+            Some(first) => assert_eq!(*first, outputs, "{isa:?}"),
+            None => first = Some(outputs),
+        }
+    }
+}
+
+#[test]
+fn without_ranges_everything_stays_in_floats() {
+    let network = for_integers();
+    let weights = random_weights(&network);
+    let x = noise(480, 9);
+    let engine = Engine::quantised(&network, &weights, &Quantisation::default()).unwrap();
+    assert_eq!(engine.integer_steps(), 0);
+    assert_eq!(
+        engine.run(&[&x], 1).unwrap(),
+        Engine::new(&network, &weights).unwrap().run(&[&x], 1).unwrap()
+    );
+    // Some layers only: values are converted where they pass from one kind to the other.
+    let mut found = ranges(&network, &weights, &x, 1);
+    found.ranges.retain(|name, _| name.starts_with("a"));
+    let mixed = Engine::quantised(&network, &weights, &found).unwrap();
+    assert!(mixed.integer_steps() > 2);
+    let (a, b) = (mixed.run(&[&x], 1).unwrap(), engine.run(&[&x], 1).unwrap());
+    for (a, b) in a[0].data.iter().zip(&b[0].data) {
+        assert!((a - b).abs() < 0.05, "{a} {b}");
+    }
+    found.ranges.insert("nobody".into(), [0.0, 1.0]);
+    assert!(found.check(&network).unwrap_err().to_string().contains("nobody"));
+    found.ranges.remove("nobody");
+    found.ranges.insert("a1".into(), [0.0, f32::NAN]);
+    assert!(found.check(&network).is_err());
+}

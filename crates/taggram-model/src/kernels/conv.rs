@@ -7,6 +7,7 @@
 //! share no inputs, are computed directly.
 
 use super::gemm::{Aligned, Panels, panel_width, panels_len};
+use super::int8::IntSpace;
 use super::{Epilogue, Isa, PackedLeft, elementwise, multiversion};
 use crate::network::Activation;
 
@@ -56,6 +57,7 @@ pub struct Workspace {
     columns: Aligned,
     pub(crate) rows: Aligned,
     pub(crate) state: Aligned,
+    pub(crate) int: IntSpace,
     runs: Vec<Run>,
 }
 

@@ -27,6 +27,7 @@
 pub mod conv;
 pub mod elementwise;
 pub mod gemm;
+pub mod int8;
 pub mod recurrent;
 mod simd;
 mod tile;

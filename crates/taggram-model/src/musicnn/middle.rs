@@ -7,13 +7,17 @@
 
 use super::{
     affine::{Affine, values},
+    product::{Parts, Product},
     section::Section,
     temporal, timbral,
 };
 use crate::{
-    Activation, NetworkError, Weights,
+    NetworkError, Weights,
     architectures::musicnn::{SHORT, TEMPORAL_FILTERS, TIMBRAL_FILTERS},
-    kernels::{Epilogue, Isa, PackedRight},
+    kernels::{
+        Isa,
+        int8::{IntIsa, Params},
+    },
 };
 
 /// Frames on each side of the current one under a filter.
@@ -28,12 +32,11 @@ const TEMPORAL: usize = 3 * TEMPORAL_FILTERS;
 #[derive(Debug)]
 pub(super) struct Middle {
     filters: usize,
-    timbral: PackedRight,
-    temporal: PackedRight,
+    timbral: Product,
+    temporal: Product,
     bias: Vec<f32>,
     norm: Affine,
-    plain: Epilogue,
-    deeper: [(PackedRight, Epilogue); 2],
+    deeper: [Product; 2],
 }
 
 /// What patches share.
@@ -57,43 +60,47 @@ pub(super) struct Scratch {
     timbral: Vec<f32>,
     layers: [Vec<f32>; 2],
     fresh: Vec<f32>,
+    bytes: Vec<u8>,
 }
 
 impl Middle {
-    pub fn new(weights: &Weights, filters: usize, isa: Isa) -> Result<Self, NetworkError> {
+    /// In floats, or with the ranges of its four inputs (timbral and temporal features, and what
+    /// the first two layers make) in integers.
+    pub fn new(
+        weights: &Weights,
+        filters: usize,
+        isa: Isa,
+        integers: Option<([Params; 4], IntIsa)>,
+    ) -> Result<Self, NetworkError> {
+        let range = |i: usize| integers.map(|(params, isa)| (params[i], isa));
         let kernel = values(weights, "mid1", "weight")?;
         // The kernel's columns, split and moved to where the layers before leave theirs.
-        let part = |columns: usize, count: usize, from: usize, column: fn(usize) -> usize| {
+        let part = |columns: usize, (count, from): (usize, usize), column: fn(usize) -> usize| {
             let mut part = vec![0.0; filters * SHORT * columns];
             for row in 0..filters * SHORT {
                 for i in 0..count {
                     part[row * columns + column(i)] = kernel[row * (TIMBRAL + TEMPORAL) + from + i];
                 }
             }
-            PackedRight::new(&part, filters, SHORT * columns, isa)
+            part
         };
-        let deeper = |name: &str| {
+        let timbral = part(timbral::COLUMNS, (TIMBRAL, 0), timbral::column);
+        let temporal = part(temporal::COLUMNS, (TEMPORAL, TIMBRAL), temporal::column);
+        let of_sum =
+            |kernel, i| Product::new(Parts { kernel, filters, layer: None, isa, range: range(i) });
+        let deeper = |name: &str, i: usize| {
             let norm = Affine::batch_norm(weights, &format!("{name}_bn"))?;
-            let bias = values(weights, name, "bias")?;
+            let layer = Some((values(weights, name, "bias")?, norm));
             let kernel = values(weights, name, "weight")?;
-            Ok::<_, NetworkError>((
-                PackedRight::new(kernel, filters, SHORT * filters, isa),
-                Epilogue::new(
-                    filters,
-                    Some(bias),
-                    Some(Activation::Relu),
-                    Some((&norm.scale, &norm.shift)),
-                ),
-            ))
+            Product::new(Parts { kernel, filters, layer, isa, range: range(i) })
         };
         Ok(Self {
             filters,
-            timbral: part(timbral::COLUMNS, TIMBRAL, 0, timbral::column),
-            temporal: part(temporal::COLUMNS, TEMPORAL, TIMBRAL, temporal::column),
+            timbral: of_sum(&timbral, 0)?,
+            temporal: of_sum(&temporal, 1)?,
             bias: values(weights, "mid1", "bias")?.to_vec(),
             norm: Affine::batch_norm(weights, "mid1_bn")?,
-            plain: Epilogue::new(filters, None, None, None),
-            deeper: [deeper("mid2")?, deeper("mid3")?],
+            deeper: [deeper("mid2", 2)?, deeper("mid3", 3)?],
         })
     }
 
@@ -104,8 +111,8 @@ impl Middle {
 
     /// The sums over timbral features for `rows` frames, the first of which is 3 after the
     /// first of `frames`.
-    pub fn sums(&self, frames: &[f32], rows: usize, sums: &mut [f32]) {
-        self.timbral.multiply(frames, timbral::COLUMNS, rows, sums, self.filters, &self.plain);
+    pub fn sums(&self, frames: &[f32], rows: usize, sums: &mut [f32], bytes: &mut Vec<u8>) {
+        self.timbral.multiply(frames, timbral::COLUMNS, rows, sums, bytes);
     }
 
     /// Maximum and mean over time of all features of a patch, each `[753]`.
@@ -147,7 +154,7 @@ impl Middle {
 
         // First layer.
         space.sums.resize(len * n, 0.0);
-        self.temporal.multiply(&space.temporal, columns, len, &mut space.sums, n, &self.plain);
+        self.temporal.multiply(&space.temporal, columns, len, &mut space.sums, &mut space.bytes);
         let mut end = |from: usize, to: usize| {
             if from >= to {
                 return;
@@ -161,7 +168,7 @@ impl Middle {
                 }
             }
             space.fresh.resize((to - from) * n, 0.0);
-            self.sums(&space.timbral, to - from, &mut space.fresh);
+            self.sums(&space.timbral, to - from, &mut space.fresh, &mut space.bytes);
             add(&mut space.sums[from * n..to * n], &space.fresh);
         };
         let head = ENDS.min(len);
@@ -210,9 +217,9 @@ impl Middle {
             for row in current[REACH * n..].chunks_exact(n).take(len) {
                 pool(max, mean, row);
             }
-            if let Some((kernel, epilogue)) = self.deeper.get(layer) {
+            if let Some(kernel) = self.deeper.get(layer) {
                 let inner = REACH * n..(REACH + len) * n;
-                kernel.multiply(current, n, len, &mut next[inner.clone()], n, epilogue);
+                kernel.multiply(current, n, len, &mut next[inner.clone()], &mut space.bytes);
                 add(&mut next[inner.clone()], &current[inner]);
                 std::mem::swap(current, next);
             }

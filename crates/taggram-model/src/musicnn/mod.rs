@@ -16,9 +16,12 @@ mod affine;
 mod lanes;
 mod middle;
 mod parallel;
+mod product;
 mod section;
 mod temporal;
+mod temporal_int;
 mod timbral;
+mod timbral_int;
 
 #[cfg(test)]
 mod tests;
@@ -26,23 +29,31 @@ mod tests;
 use taggram_features::{FeatureMap, Normalise, Windows};
 
 use crate::{
-    Activation, Network, NetworkError, Op, Weights,
+    Activation, Network, NetworkError, Op, Quantisation, Weights,
     architectures::{
         MusicnnSize,
         musicnn::{BANDS, musicnn},
     },
-    kernels::{Epilogue, Isa, PackedRight},
+    kernels::{
+        Epilogue, Isa, PackedRight,
+        int8::{IntIsa, Params},
+    },
 };
 use affine::{Affine, values};
 use middle::{Middle, Shared};
 use section::Section;
 use temporal::Temporal;
+use temporal_int::IntTemporal;
 use timbral::{ROWS, TILE, Tile, Timbral};
+use timbral_int::IntTimbral;
 
 /// Tiles of a timbral task and frames of a temporal one: small enough to share out evenly,
 /// large enough to reuse weights from the cache.
 const TILES: usize = 64;
 const FRAMES: usize = 48;
+
+/// The values whose ranges integer arithmetic needs ([`MusicnnRunner::quantised`]).
+pub const POINTS: [&str; 5] = ["input", "timbral", "temporal", "cnn1", "cnn2"];
 
 /// A musicnn network, prepared for whole songs. Can be shared between threads.
 #[derive(Debug)]
@@ -55,6 +66,8 @@ pub struct MusicnnRunner {
     pools: Affine,
     dense: (PackedRight, Epilogue),
     logits: (PackedRight, Epilogue),
+    /// The front-ends in integers, in place of those above; the middle knows for itself.
+    integers: Option<(IntTimbral, IntTemporal)>,
 }
 
 /// What the network says about each patch of a song.
@@ -88,6 +101,44 @@ impl MusicnnRunner {
     /// # Errors
     /// As [`Self::new`], and when this machine lacks the set.
     pub fn with_isa(network: &Network, weights: &Weights, isa: Isa) -> Result<Self, NetworkError> {
+        Self::build(network, weights, isa, None)
+    }
+
+    /// As [`Self::new`], with the filters over time and bands and the middle layers in integers.
+    ///
+    /// # Errors
+    /// As [`Self::new`], and when the range of one of [`POINTS`] or of the spectrum is missing.
+    pub fn quantised(
+        network: &Network,
+        weights: &Weights,
+        quantisation: &Quantisation,
+    ) -> Result<Self, NetworkError> {
+        Self::quantised_with_isa(network, weights, quantisation, IntIsa::detect())
+    }
+
+    /// As [`Self::quantised`], on an instruction set of choice: for tests of one against another.
+    ///
+    /// # Errors
+    /// As [`Self::quantised`], and when this machine lacks the set.
+    pub fn quantised_with_isa(
+        network: &Network,
+        weights: &Weights,
+        quantisation: &Quantisation,
+        isa: IntIsa,
+    ) -> Result<Self, NetworkError> {
+        if !IntIsa::available().contains(&isa) {
+            return Err(NetworkError::malformed("musicnn", format!("this machine has no {isa:?}")));
+        }
+        quantisation.check(network)?;
+        Self::build(network, weights, Isa::detect(), Some((quantisation, isa)))
+    }
+
+    fn build(
+        network: &Network,
+        weights: &Weights,
+        isa: Isa,
+        integers: Option<(&Quantisation, IntIsa)>,
+    ) -> Result<Self, NetworkError> {
         if !Isa::available().contains(&isa) {
             return Err(NetworkError::malformed("musicnn", format!("this machine has no {isa:?}")));
         }
@@ -95,7 +146,26 @@ impl MusicnnRunner {
             NetworkError::malformed("musicnn", "the network is not built as musicnn is")
         })?;
         network.check_weights(weights)?;
-        let middle = Middle::new(weights, size.middle, isa)?;
+        let input = Affine::batch_norm(weights, "input_bn")?;
+        let (mut ranges, mut front_ends) = (None, None);
+        if let Some((quantisation, isa)) = integers {
+            let params = |name: &str| -> Result<Params, NetworkError> {
+                quantisation.params(name).ok_or_else(|| {
+                    NetworkError::malformed(
+                        "quantisation",
+                        format!("no range of `{name}` is given"),
+                    )
+                })
+            };
+            let [of_input, rest @ ..] = POINTS;
+            let [a, b, c, d] = rest.map(params);
+            ranges = Some(([a?, b?, c?, d?], isa));
+            front_ends = Some((
+                IntTimbral::new(weights, &quantisation.spectrum, isa)?,
+                IntTemporal::new(weights, &input, params(of_input)?, isa)?,
+            ));
+        }
+        let middle = Middle::new(weights, size.middle, isa, ranges)?;
         let penultimate = Affine::batch_norm(weights, "penultimate")?;
         let dense = |name: &str, out, input, activation, affine| {
             Ok::<_, NetworkError>((
@@ -106,14 +176,33 @@ impl MusicnnRunner {
         let norm = Some((penultimate.scale.as_slice(), penultimate.shift.as_slice()));
         Ok(Self {
             size,
-            input: Affine::batch_norm(weights, "input_bn")?,
+            input,
             timbral: Timbral::new(weights, isa)?,
             temporal: Temporal::new(weights, isa)?,
             pools: Affine::batch_norm(weights, "pools_bn")?,
             dense: dense("dense", size.units, 2 * middle.features(), Activation::Relu, norm)?,
             logits: dense("logits", size.tags, size.units, Activation::Sigmoid, None)?,
             middle,
+            integers: front_ends,
         })
+    }
+
+    /// The largest absolute value of each of the 96 numbers of a frame's spectrum, in some log-mel
+    /// maps ([`crate::Quantisation::spectrum`]).
+    pub fn spectrum_limits(&self, maps: &[FeatureMap]) -> Vec<f32> {
+        let (scale, shift) = (self.input.scale[0], self.input.shift[0]);
+        let mut limits = vec![f32::MIN_POSITIVE; BANDS];
+        for map in maps {
+            let frames: Vec<f32> = map.data.iter().map(|x| x * scale + shift).collect();
+            let mut spectra = vec![0.0; frames.len()];
+            self.timbral.transform(&frames, &mut spectra);
+            for frame in spectra.chunks_exact(BANDS) {
+                for (limit, x) in limits.iter_mut().zip(frame) {
+                    *limit = if x.abs() > *limit { x.abs() } else { *limit };
+                }
+            }
+        }
+        limits
     }
 
     /// Number of tags.
@@ -193,6 +282,7 @@ impl MusicnnRunner {
         [max, mean]: [&mut [f32]; 2],
     ) {
         let (scale, shift) = (self.input.scale[0], self.input.shift[0]);
+        let fours = self.integers.as_ref().map(|(_, temporal)| temporal.prepare(frames));
         let frames: Vec<f32> = frames.iter().map(|x| x * scale + shift).collect();
 
         // The two front-ends have different needs of memory, so one after the other.
@@ -208,8 +298,11 @@ impl MusicnnRunner {
             threads,
             tasks,
             || (),
-            |(), (i, out): (usize, &mut [f32])| {
-                self.temporal.run(section, &frames, i * FRAMES, out);
+            |(), (i, out): (usize, &mut [f32])| match (&self.integers, &fours) {
+                (Some((_, temporal)), Some(fours)) => {
+                    temporal.run(section, fours, i * FRAMES, out);
+                }
+                _ => self.temporal.run(section, &frames, i * FRAMES, out),
             },
         );
 
@@ -217,15 +310,10 @@ impl MusicnnRunner {
         let columns = timbral::COLUMNS;
         let mut sums = vec![0.0; section.frames.saturating_sub(6) * self.size.middle];
         let tasks = sums.chunks_mut(FRAMES * self.size.middle).enumerate().collect();
-        parallel::for_each(
-            threads,
-            tasks,
-            || (),
-            |(), (i, sums): (usize, &mut [f32])| {
-                let rows = sums.len() / self.size.middle;
-                middle.sums(&timbral[i * FRAMES * columns..], rows, sums);
-            },
-        );
+        parallel::for_each(threads, tasks, Vec::new, |bytes, (i, sums): (usize, &mut [f32])| {
+            let rows = sums.len() / self.size.middle;
+            middle.sums(&timbral[i * FRAMES * columns..], rows, sums, bytes);
+        });
 
         let shared =
             Shared { section, timbral: &timbral, sums: &sums, ends: &ends, temporal: &temporal };
@@ -248,31 +336,22 @@ impl MusicnnRunner {
     ) {
         let mut spectra = vec![0.0; frames.len()];
         self.timbral.transform(frames, &mut spectra);
+        if let Some((integers, _)) = &self.integers {
+            let pairs = integers.pairs(&spectra);
+            let mut tiles =
+                tiles(section, timbral, ends, |t, start, end| pairs.rows(t, start, end));
+            let tasks = tiles.chunks_mut(TILES).collect();
+            parallel::for_each(threads, tasks, || (), |(), tiles| integers.run(tiles));
+            return;
+        }
         let (spectra, _) = spectra.as_chunks::<BANDS>();
-        // Frames from 3 before `t` on, with zeros outside of `start..end`.
         let rows = |t: usize, start: usize, end: usize| -> [&[f32; BANDS]; ROWS] {
             std::array::from_fn(|i| match (t + i).checked_sub(3) {
                 Some(t) if (start..end).contains(&t) => &spectra[t],
                 _ => &[0.0; BANDS],
             })
         };
-        let mut tiles: Vec<Tile<'_>> = Vec::new();
-        for (i, out) in timbral.chunks_exact_mut(TILE * timbral::COLUMNS).enumerate() {
-            let t = i * TILE;
-            // Between patches that do not touch there is nothing to do.
-            if (t..t + TILE).any(|t| !section.patches_at(t).is_empty()) {
-                tiles.push(Tile { rows: rows(t, 0, section.frames), out });
-            }
-        }
-        let mut ends = ends.chunks_exact_mut(TILE * timbral::COLUMNS);
-        for &start in &section.starts {
-            let end = start + section.patch;
-            for t in [start, end.saturating_sub(TILE).max(start)] {
-                if let Some(out) = ends.next() {
-                    tiles.push(Tile { rows: rows(t, start, end), out });
-                }
-            }
-        }
+        let mut tiles = tiles(section, timbral, ends, rows);
         let tasks = tiles.chunks_mut(TILES).collect();
         parallel::for_each(threads, tasks, || (), |(), tiles| self.timbral.run(tiles));
     }
@@ -296,6 +375,35 @@ impl MusicnnRunner {
         let (logits, epilogue) = &self.logits;
         logits.multiply(&out.penultimate, units, count, &mut out.tags, tags, epilogue);
     }
+}
+
+/// The tiles of a section: four frames as within the song, and the first and last four of every
+/// patch as within the patch. `rows` gives what a tile reads, from 3 frames before its first on, with
+/// zeros outside of the range of frames it is told.
+fn tiles<'a, R>(
+    section: &Section,
+    timbral: &'a mut [f32],
+    ends: &'a mut [f32],
+    rows: impl Fn(usize, usize, usize) -> [&'a R; ROWS],
+) -> Vec<Tile<'a, R>> {
+    let mut tiles = Vec::new();
+    for (i, out) in timbral.chunks_exact_mut(TILE * timbral::COLUMNS).enumerate() {
+        let t = i * TILE;
+        // Between patches that do not touch there is nothing to do.
+        if (t..t + TILE).any(|t| !section.patches_at(t).is_empty()) {
+            tiles.push(Tile { rows: rows(t, 0, section.frames), out });
+        }
+    }
+    let mut ends = ends.chunks_exact_mut(TILE * timbral::COLUMNS);
+    for &start in &section.starts {
+        let end = start + section.patch;
+        for t in [start, end.saturating_sub(TILE).max(start)] {
+            if let Some(out) = ends.next() {
+                tiles.push(Tile { rows: rows(t, start, end), out });
+            }
+        }
+    }
+    tiles
 }
 
 /// The size of a network, when it is exactly what [`musicnn`] makes of that size.

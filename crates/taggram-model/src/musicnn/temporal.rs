@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Filters of one length, filled up to whole blocks.
-const PADDED: usize = TEMPORAL_FILTERS.next_multiple_of(4);
+pub(super) const PADDED: usize = TEMPORAL_FILTERS.next_multiple_of(4);
 /// Columns of the result: the filters of all lengths, each filled up.
 pub(super) const COLUMNS: usize = 3 * PADDED;
 /// Vectors of bands that the kernel takes at once.

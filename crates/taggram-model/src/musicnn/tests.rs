@@ -145,3 +145,48 @@ fn other_networks_and_inputs_are_refused() {
     assert!(runner.run(&song(200), &z_score, 1).is_err());
     assert!(runner.run(&song(200), &Windows { hop: 0, ..windows }, 1).is_err());
 }
+
+#[test]
+fn integers_give_nearly_the_same_features_on_every_machine() {
+    for [frames, patch, hop] in
+        [[500, 187, 61], [450, 187, 200], [60, 40, 7], [12, 5, 1], [7, 2, 2]]
+    {
+        let network = build(MusicnnSize { frames: patch, ..Default::default() });
+        let weights = random_weights(&network);
+        let map = song(frames);
+        let windows = Windows { frames: patch, hop, normalise: Normalise::None };
+        let floats = MusicnnRunner::new(&network, &weights).unwrap();
+        let expected = floats.run(&map, &windows, 1).unwrap();
+        let engine = Engine::new(&network.with_outputs(&POINTS[1..]).unwrap(), &weights).unwrap();
+        let patches = windows.cut(&map).unwrap();
+        let values = engine.run(&[&patches.data], patches.count).unwrap();
+        let range = |v: &[f32]| v.iter().fold([0.0f32; 2], |[l, h], &v| [l.min(v), h.max(v)]);
+        let mut found = Quantisation {
+            spectrum: floats.spectrum_limits(std::slice::from_ref(&map)),
+            ..Default::default()
+        };
+        found.ranges.insert(POINTS[0].into(), range(&map.data));
+        for (name, value) in POINTS[1..].iter().zip(&values) {
+            found.ranges.insert((*name).into(), range(&value.data));
+        }
+        let mut first: Option<MusicnnOutput> = None;
+        for isa in IntIsa::available() {
+            let runner =
+                MusicnnRunner::quantised_with_isa(&network, &weights, &found, isa).unwrap();
+            let out = runner.run(&map, &windows, 1).unwrap();
+            let max = worst(&out.max_pool, &expected.max_pool);
+            let mean = worst(&out.mean_pool, &expected.mean_pool);
+            assert!(max < 0.03 && mean < 0.02, "{isa:?}, patches of {patch}: {max} {mean}");
+            // Sums of bytes are the same; what is in floats is summed in another order elsewhere.
+            let first = first.get_or_insert_with(|| out.clone());
+            assert!(worst(&out.max_pool, &first.max_pool) < 1e-2, "{isa:?}");
+            assert!(worst(&out.tags, &first.tags) < 1e-2, "{isa:?}");
+        }
+        let mut lacking = found.clone();
+        lacking.ranges.remove("cnn1");
+        let error = MusicnnRunner::quantised(&network, &weights, &lacking).unwrap_err();
+        assert!(error.message.contains("cnn1"), "{error}");
+        let lacking = Quantisation { spectrum: Vec::new(), ..found };
+        assert!(MusicnnRunner::quantised(&network, &weights, &lacking).is_err());
+    }
+}

@@ -35,7 +35,7 @@ pub(super) const ROWS: usize = TILE + SHORT - 1;
 /// Complex bins of a spectrum; the real bins 0 and 48 come before them.
 const BINS: usize = 47;
 /// Filters of one width, filled up to whole vectors of any instruction set.
-const PADDED: usize = TIMBRAL_FILTERS.next_multiple_of(16);
+pub(super) const PADDED: usize = TIMBRAL_FILTERS.next_multiple_of(16);
 /// Columns of the result: the filters of both widths, each filled up.
 pub(super) const COLUMNS: usize = 2 * PADDED;
 
@@ -65,7 +65,7 @@ pub(super) struct Timbral {
 
 /// The roots of unity that the inverse transform needs, `[cos, sin]`.
 #[derive(Debug)]
-struct Turns {
+pub(super) struct Turns {
     /// e^(2πi bq/32), `[b, q]`.
     twist: [[[f32; 2]; 8]; 4],
     /// e^(2πi p/96).
@@ -73,7 +73,7 @@ struct Turns {
 }
 
 impl Turns {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let root = |k: usize, n: usize| {
             let angle = TAU * k as f64 / n as f64;
             [angle.cos() as f32, angle.sin() as f32]
@@ -91,10 +91,7 @@ impl Timbral {
         let mut spectra = Aligned::default();
         let packed = spectra.reserve(COLUMNS * BANDS * SHORT);
         packed.fill(0.0);
-        let roots: [[f64; 2]; BANDS] = std::array::from_fn(|k| {
-            let angle = -TAU * k as f64 / BANDS as f64;
-            [angle.cos(), angle.sin()]
-        });
+        let roots = roots();
         let mut after = vec![AfterMax::default(); COLUMNS];
         for (first, width) in [0, PADDED].into_iter().zip(TIMBRAL_WIDTHS) {
             let name = format!("timbral_{width}");
@@ -140,7 +137,7 @@ impl Timbral {
 
     /// The layer at [`TILE`] frames, `[4, column]`, from the spectra of the frames before, in,
     /// and after them (zeros where the patch has none).
-    pub fn run(&self, tiles: &mut [Tile<'_>]) {
+    pub fn run(&self, tiles: &mut [Tile<'_, [f32; BANDS]>]) {
         // All tiles for one vector of filters, then the next: its weights stay in the cache.
         for vector in 0..COLUMNS / self.isa.lanes() {
             let len = BANDS * SHORT * self.isa.lanes();
@@ -167,9 +164,9 @@ impl Timbral {
 }
 
 /// Four frames to compute.
-pub(super) struct Tile<'a> {
+pub(super) struct Tile<'a, R> {
     /// Spectra of the frames from 3 before the first to 3 after the last.
-    pub rows: [&'a [f32; BANDS]; ROWS],
+    pub rows: [&'a R; ROWS],
     /// `[4, column]`.
     pub out: &'a mut [f32],
 }
@@ -184,14 +181,14 @@ struct Job<'a> {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn avx512(job: &Job<'_>, tiles: &mut [Tile<'_>]) {
+fn avx512(job: &Job<'_>, tiles: &mut [Tile<'_, [f32; BANDS]>]) {
     // SAFETY: the instruction set is enabled here.
     unsafe { run_tiles::<std::arch::x86_64::__m512>(job, tiles) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn avx2(job: &Job<'_>, tiles: &mut [Tile<'_>]) {
+fn avx2(job: &Job<'_>, tiles: &mut [Tile<'_, [f32; BANDS]>]) {
     // SAFETY: the instruction set is enabled here.
     unsafe { run_tiles::<std::arch::x86_64::__m256>(job, tiles) }
 }
@@ -199,66 +196,100 @@ fn avx2(job: &Job<'_>, tiles: &mut [Tile<'_>]) {
 /// # Safety
 /// The machine must have the instruction set of `V`.
 #[inline(always)]
-unsafe fn run_tiles<V: Lanes>(job: &Job<'_>, tiles: &mut [Tile<'_>]) {
+unsafe fn run_tiles<V: Lanes>(job: &Job<'_>, tiles: &mut [Tile<'_, [f32; BANDS]>]) {
     assert_eq!(job.weights.len(), BANDS * SHORT * V::LANES);
     // SAFETY: the instruction set is the caller's to vouch for; the lengths behind the pointers
     // were checked above or are those of arrays.
     unsafe {
-        let zero = V::splat(0.0);
-        let mut spectrum = [[zero; BANDS]; TILE];
-        let mut real = [[zero; 2]; 32];
-        let mut work = [[zero; 2]; 32];
+        let mut spectrum = [[V::splat(0.0); BANDS]; TILE];
+        let mut room = Room::<V>::new();
         for tile in tiles {
             multiply(job.weights.as_ptr(), &tile.rows, &mut spectrum);
-            for pair in 0..TILE / 2 {
-                let (a, b) = (&spectrum[2 * pair], &spectrum[2 * pair + 1]);
-                // Frame a as the real, frame b as the imaginary part.
-                work[0] = [a[0], b[0]];
-                work[16] = [a[1], b[1]];
-                for j in 1..16 {
-                    let ([ar, ai], [br, bi]) = ([a[2 * j], a[2 * j + 1]], [b[2 * j], b[2 * j + 1]]);
-                    work[j] = [ar.sub(bi), ai.add(br)];
-                    work[32 - j] = [ar.add(bi), br.sub(ai)];
+            let (positions, column) = (job.positions, job.column);
+            inverse(&spectrum, &mut room, job.turns, positions, job.after, column, tile.out);
+        }
+    }
+}
+
+/// Room for the inverse transforms of a tile.
+pub(super) struct Room<V> {
+    real: [[V; 2]; 32],
+    work: [[V; 2]; 32],
+}
+
+impl<V: Lanes> Room<V> {
+    /// # Safety
+    /// The machine must have the instruction set of `V`.
+    #[inline(always)]
+    pub unsafe fn new() -> Self {
+        // SAFETY: vouched for by the caller.
+        let zero = unsafe { V::splat(0.0) };
+        Self { real: [[zero; 2]; 32], work: [[zero; 2]; 32] }
+    }
+}
+
+/// From the spectra of a tile's four frames to the largest of the first `positions` results of
+/// each filter, and what comes after it: into the columns from `column` on of `out [4, column]`.
+///
+/// # Safety
+/// As [`run_tiles`].
+#[inline(always)]
+pub(super) unsafe fn inverse<V: Lanes>(
+    spectrum: &[[V; BANDS]; TILE],
+    room: &mut Room<V>,
+    turns: &Turns,
+    positions: usize,
+    after: &[AfterMax],
+    column: usize,
+    out: &mut [f32],
+) {
+    let Room { real, work } = room;
+    // SAFETY: no memory but arrays; the instruction set is the caller's to vouch for.
+    unsafe {
+        for pair in 0..TILE / 2 {
+            let (a, b) = (&spectrum[2 * pair], &spectrum[2 * pair + 1]);
+            // Frame a as the real, frame b as the imaginary part.
+            work[0] = [a[0], b[0]];
+            work[16] = [a[1], b[1]];
+            for j in 1..16 {
+                let ([ar, ai], [br, bi]) = ([a[2 * j], a[2 * j + 1]], [b[2 * j], b[2 * j + 1]]);
+                work[j] = [ar.sub(bi), ai.add(br)];
+                work[32 - j] = [ar.add(bi), br.sub(ai)];
+            }
+            eights(work, &turns.twist);
+            for q in 0..8 {
+                let four =
+                    inverse4([work[4 * q], work[4 * q + 1], work[4 * q + 2], work[4 * q + 3]]);
+                for r in 0..4 {
+                    real[q + 8 * r] = four[r];
                 }
-                eights(&mut work, &job.turns.twist);
+            }
+            for half in 0..2 {
+                let frame = &spectrum[2 * pair + half];
+                for j in 0..32 {
+                    work[j] = [frame[32 + 2 * j], frame[33 + 2 * j]];
+                }
+                eights(work, &turns.twist);
+                let mut largest = V::splat(f32::NEG_INFINITY);
                 for q in 0..8 {
                     let four =
                         inverse4([work[4 * q], work[4 * q + 1], work[4 * q + 2], work[4 * q + 3]]);
                     for r in 0..4 {
-                        real[q + 8 * r] = four[r];
-                    }
-                }
-                for half in 0..2 {
-                    let frame = &spectrum[2 * pair + half];
-                    for j in 0..32 {
-                        work[j] = [frame[32 + 2 * j], frame[33 + 2 * j]];
-                    }
-                    eights(&mut work, &job.turns.twist);
-                    let mut largest = V::splat(f32::NEG_INFINITY);
-                    for q in 0..8 {
-                        let four = inverse4([
-                            work[4 * q],
-                            work[4 * q + 1],
-                            work[4 * q + 2],
-                            work[4 * q + 3],
-                        ]);
-                        for r in 0..4 {
-                            for p in [q + 8 * r, q + 8 * r + 32] {
-                                if p < job.positions {
-                                    let [c, s] = job.turns.last[p];
-                                    let y = V::splat(c).fma(four[r][0], real[q + 8 * r][half]);
-                                    largest = largest.max(V::splat(s).fnma(four[r][1], y));
-                                }
+                        for p in [q + 8 * r, q + 8 * r + 32] {
+                            if p < positions {
+                                let [c, s] = turns.last[p];
+                                let y = V::splat(c).fma(four[r][0], real[q + 8 * r][half]);
+                                largest = largest.max(V::splat(s).fnma(four[r][1], y));
                             }
                         }
                     }
-                    let mut lanes = [0.0; 16];
-                    largest.store(lanes.as_mut_ptr());
-                    let at = (2 * pair + half) * COLUMNS + job.column;
-                    let out = &mut tile.out[at..at + V::LANES];
-                    for ((out, after), largest) in out.iter_mut().zip(job.after).zip(lanes) {
-                        *out = after.apply(largest);
-                    }
+                }
+                let mut lanes = [0.0; 16];
+                largest.store(lanes.as_mut_ptr());
+                let at = (2 * pair + half) * COLUMNS + column;
+                let results = &mut out[at..at + V::LANES];
+                for ((out, after), largest) in results.iter_mut().zip(after).zip(lanes) {
+                    *out = after.apply(largest);
                 }
             }
         }
@@ -395,6 +426,14 @@ unsafe fn turn<V: Lanes>(z: [V; 2], by: [f32; 2]) -> [V; 2] {
     }
 }
 
+/// e^(−2πi k/96).
+pub(super) fn roots() -> [[f64; 2]; BANDS] {
+    std::array::from_fn(|k| {
+        let angle = -TAU * k as f64 / BANDS as f64;
+        [angle.cos(), angle.sin()]
+    })
+}
+
 /// The spectrum of `values` in the order of [`bins`]; `roots` are e^(−2πi k/96).
 fn spectrum(values: &[f32; BANDS], roots: &[[f64; 2]; BANDS]) -> [f64; BANDS] {
     let mut spectrum = [0.0; BANDS];
@@ -412,7 +451,7 @@ fn spectrum(values: &[f32; BANDS], roots: &[[f64; 2]; BANDS]) -> [f64; BANDS] {
 }
 
 /// The conjugated spectrum of a row of a filter, with all factors of the inverse.
-fn filter_spectrum(row: &[f32], sign: f32, roots: &[[f64; 2]; BANDS]) -> [f32; BANDS] {
+pub(super) fn filter_spectrum(row: &[f32], sign: f32, roots: &[[f64; 2]; BANDS]) -> [f32; BANDS] {
     let mut padded = [0.0; BANDS];
     padded[..row.len()].copy_from_slice(row);
     let mut spectrum = spectrum(&padded, roots);

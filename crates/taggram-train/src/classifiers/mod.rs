@@ -10,7 +10,7 @@ mod folds;
 mod forest;
 mod lbfgs;
 mod logistic;
-mod perceptron;
+pub(crate) mod perceptron;
 mod recipe;
 mod simple;
 mod svm;

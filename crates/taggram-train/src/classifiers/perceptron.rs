@@ -1,8 +1,10 @@
 //! A dense network with ReLU and dropout, trained with AdamW (I. Loshchilov and F. Hutter,
 //! 2019) and a step size that falls along half a cosine.
 
-use taggram_model::NetworkBuilder;
+use std::collections::BTreeMap;
+
 use taggram_model::classifier::Perceptron;
+use taggram_model::{NetworkBuilder, Weights};
 
 use super::recipe::MlpOptions;
 use super::{Rows, bug};
@@ -24,7 +26,33 @@ pub(super) fn fit(
         }
     }
     let network = builder.dense("scores", classes).build();
-    let mut trainable = Trainable::new(network.clone(), seed)?;
+    let trainable = Trainable::new(network, seed)?;
+    train(trainable, rows, classes, options, seed, &BTreeMap::new())
+}
+
+/// Goes on from the weights of `start`; those that `zeros` names stay 0 where it says so.
+pub(crate) fn tune(
+    rows: &Rows,
+    start: &Perceptron,
+    options: &MlpOptions,
+    seed: u64,
+    zeros: &BTreeMap<String, Vec<bool>>,
+) -> Result<Weights, TrainError> {
+    let trainable = Trainable::with_weights(start.network().clone(), start.weights())?;
+    let classes = start.classes();
+    Ok(train(trainable, rows, classes, options, seed, zeros)?.weights().clone())
+}
+
+fn train(
+    mut trainable: Trainable,
+    rows: &Rows,
+    classes: usize,
+    options: &MlpOptions,
+    seed: u64,
+    zeros: &BTreeMap<String, Vec<bool>>,
+) -> Result<Perceptron, TrainError> {
+    let network = trainable.network().clone();
+    let scores = network.outputs[0].clone();
     let mut moments: Vec<Vec<[f32; 2]>> =
         trainable.parameters().iter().map(|p| vec![[0.0; 2]; p.value.len()]).collect();
     let mut order: Vec<usize> = (0..rows.len()).collect();
@@ -37,18 +65,24 @@ pub(super) fn fit(
             trainable.clear_gradients();
             trainable.forward(&[&input], Mode::Train { seed, step: update })?;
             // Gradient of the mean cross-entropy: (probability − truth) / rows.
-            let mut gradient = trainable.output("scores")?.to_vec();
+            let mut gradient = trainable.output(&scores)?.to_vec();
             for (g, &i) in gradient.chunks_exact_mut(classes).zip(batch) {
                 softmax(g);
                 g[rows.labels[i]] -= 1.0;
                 g.iter_mut().for_each(|g| *g /= batch.len() as f32);
             }
-            trainable.backward(&OutputGradients::from([("scores".to_owned(), gradient)]))?;
+            trainable.backward(&OutputGradients::from([(scores.clone(), gradient)]))?;
             update += 1;
             let progress = update as f32 / updates as f32;
             let rate =
                 options.learning_rate * 0.5 * (1.0 + (std::f32::consts::PI * progress).cos());
             step(&mut trainable, &mut moments, rate, options.weight_decay, update);
+            for p in trainable.parameters_mut() {
+                if let Some(zero) = zeros.get(&p.name) {
+                    let pairs = p.value.iter_mut().zip(zero);
+                    pairs.filter(|(_, zero)| **zero).for_each(|(w, _)| *w = 0.0);
+                }
+            }
         }
     }
     Perceptron::new(network, trainable.weights()).map_err(bug)

@@ -32,7 +32,7 @@ pub use patches::Patches;
 use patches::{PatchRange, PatchStore};
 pub use split::{Group, Segment, SegmentSplit, Shares, Split};
 use table::FeatureTable;
-pub use teacher::{SoftTargets, Teacher};
+pub use teacher::{SoftTargets, Teacher, what_it_says};
 
 /// A set of labelled tracks.
 #[derive(Debug)]
@@ -112,6 +112,18 @@ impl Dataset {
     /// As [`Self::open`].
     pub fn open_with(path: &Path, companions: Companions) -> Result<Self> {
         open::open(path, Some(companions))
+    }
+
+    /// Opens tracks to learn from without labels: a dataset as for [`Self::open`], whose genres
+    /// are then ignored, or any folder of audio files.
+    ///
+    /// # Errors
+    /// When it is neither.
+    pub fn open_unlabelled(path: &Path) -> Result<Self> {
+        Self::open(path).or_else(|error| match path.is_dir() {
+            true => open::open_unlabelled(path),
+            false => Err(error),
+        })
     }
 
     /// Number of tracks.

@@ -61,6 +61,24 @@ pub(super) fn open(path: &Path, companions: Option<Companions>) -> Result<Datase
     assemble(path, companions, store, rows)
 }
 
+/// All audio below a folder, whatever it is: a dataset whose genres mean nothing.
+pub(super) fn open_unlabelled(path: &Path) -> Result<Dataset> {
+    let mut files = Vec::new();
+    audio_below(path, 0, &mut files)?;
+    files.sort();
+    if files.is_empty() {
+        return Err(fault(path, ErrorKind::TooShort, "no audio was found in it"));
+    }
+    let rows = files.into_iter().map(|file| Row {
+        id: file.strip_prefix(path).unwrap_or(&file).to_string_lossy().into_owned(),
+        genre: "unlabelled".into(),
+        artist: None,
+        source: TrackSource::Audio(file),
+        line: None,
+    });
+    assemble(path, Companions::beside(path), Store::Audio, rows.collect())
+}
+
 fn find(path: &Path) -> Result<(Store, Vec<Row>)> {
     let metadata = std::fs::metadata(path).map_err(|e| io(path, "open the dataset", &e))?;
     if metadata.is_file() {

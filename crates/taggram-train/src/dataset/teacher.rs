@@ -3,8 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
-use super::error::{ErrorKind, Result, fault};
-use super::{Dataset, Split};
+use rayon::prelude::*;
+use taggram::{Decide, Listen, Listener, Model, Source};
+use taggram_model::Answer;
+
+use super::error::{ErrorKind, Result, TrainError, fault};
+use super::{Dataset, Split, Track, TrackSource};
 
 /// One vector a song from another model: the mean over patches of its taggram, or its features.
 #[derive(Clone, Debug)]
@@ -94,6 +98,28 @@ impl Teacher {
         Ok(Self { path: path.to_path_buf(), width, vectors })
     }
 
+    /// What `model` says of some tracks, computed now from their audio or their cached maps: one
+    /// vector a song ([`what_it_says`]).
+    ///
+    /// # Errors
+    /// A track that the model cannot hear.
+    pub fn ask(model: &Model, dataset: &Dataset, tracks: &[usize]) -> Result<Self> {
+        let vectors: Result<BTreeMap<String, Vec<f32>>> = tracks
+            .par_iter()
+            .map(|&t| {
+                let track = &dataset.tracks[t];
+                Ok((track.song.clone(), what_it_says(model, dataset, track)?))
+            })
+            .collect();
+        let path = PathBuf::from(model.name());
+        Ok(Self { path, width: model.labels().len(), vectors: vectors? })
+    }
+
+    /// The vectors by song.
+    pub(crate) fn into_rows(self) -> BTreeMap<String, Vec<f32>> {
+        self.vectors
+    }
+
     /// Values a vector.
     pub fn width(&self) -> usize {
         self.width
@@ -175,6 +201,48 @@ impl Teacher {
 
 fn value(v: f32, log_odds: bool) -> f32 {
     if log_odds { taggram_model::classifier::log_odds(v) } else { v }
+}
+
+/// The genre probabilities of a song, or the mean over its patches of the tags or of the values of
+/// the layer that the model is read at.
+///
+/// # Errors
+/// A track that the model cannot hear: undecodable audio, a map made by another front-end.
+pub fn what_it_says(model: &Model, dataset: &Dataset, track: &Track) -> Result<Vec<f32>> {
+    let fail = |e: taggram::Error| {
+        TrainError::new(
+            track.id.clone(),
+            ErrorKind::Malformed,
+            format!("{} cannot hear it: {e}", model.name()),
+        )
+    };
+    let (taggram, verdict) = match &track.source {
+        TrackSource::Audio(path) => {
+            let heard = taggram::listen(model, Source::Path(path.clone()), &Listen::default());
+            let heard = heard.map_err(fail)?;
+            (heard.taggram, Some(heard.verdict))
+        }
+        _ => {
+            let mut listener = Listener::new(model, false, 1).map_err(fail)?;
+            listener.hear_map(&dataset.feature_map(track, model.front_end())?).map_err(fail)?;
+            let ending = listener.finish(Decide::Mean).map_err(fail)?;
+            (ending.taggram, ending.verdict)
+        }
+    };
+    match verdict {
+        Some(verdict) if model.description().answer == Answer::Genres => {
+            Ok(verdict.scores.iter().map(|(_, p)| *p).collect())
+        }
+        _ => {
+            let width = model.labels().len();
+            let count = (taggram.probabilities.len() / width).max(1) as f32;
+            let mut mean = vec![0.0; width];
+            for row in taggram.probabilities.chunks_exact(width) {
+                mean.iter_mut().zip(row).for_each(|(m, v)| *m += v / count);
+            }
+            Ok(mean)
+        }
+    }
 }
 
 /// Train songs that share no song with the other sides: the guard that keeps a teacher's

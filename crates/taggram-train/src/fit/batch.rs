@@ -41,7 +41,7 @@ impl<'a> Batches<'a> {
             ClassWeights::None => vec![1.0; counts.len()],
             ClassWeights::Balanced => counts
                 .iter()
-                .map(|&n| data.train.len() as f32 / (counts.len() * n.max(1)) as f32)
+                .map(|&n| counts.iter().sum::<usize>() as f32 / (counts.len() * n.max(1)) as f32)
                 .collect(),
         };
         let first =

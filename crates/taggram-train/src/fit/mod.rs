@@ -78,6 +78,8 @@ pub struct RunOptions {
     pub stop: Arc<AtomicBool>,
     /// Weights to start from instead of random ones; heads of other sizes start afresh.
     pub start: Option<Weights>,
+    /// Weights that stay 0, by name: true where.
+    pub zeros: BTreeMap<String, Vec<bool>>,
 }
 
 /// Why a training ended.
@@ -236,6 +238,17 @@ fn present(data: &Data) -> Vec<&str> {
     (0..data.classes.len()).filter(has).map(|c| data.classes[c].as_str()).collect()
 }
 
+/// Sets to 0 what has to stay so.
+fn keep_zeros(trainable: &mut Trainable, zeros: &BTreeMap<String, Vec<bool>>) {
+    for p in trainable.parameters_mut() {
+        if let Some(zero) = zeros.get(&p.name) {
+            for (w, _) in p.value.iter_mut().zip(zero).filter(|(_, zero)| **zero) {
+                *w = 0.0;
+            }
+        }
+    }
+}
+
 /// A training in progress.
 struct Run<'a> {
     data: &'a Data,
@@ -305,6 +318,7 @@ impl<'a> Run<'a> {
         }
         check_frozen(&trainable, options.start.as_ref(), &recipe.fit.freeze)?;
         trainable.freeze(&recipe.fit.freeze)?;
+        keep_zeros(&mut trainable, &options.zeros);
         let optimiser = recipe.optimiser.start(trainable.parameters());
         let average = if recipe.fit.average > 0.0 {
             trainable.parameters().iter().map(|p| p.value.clone()).collect()
@@ -409,6 +423,7 @@ impl<'a> Run<'a> {
             if !norm.is_finite() {
                 return Err(self.diverged("the gradient's norm", f64::from(norm), step));
             }
+            keep_zeros(&mut self.trainable, &self.options.zeros);
             self.progress.updates += 1;
             self.move_average();
             let size = batch.targets.weights.len();

@@ -25,11 +25,12 @@ use serde::{Deserialize, Serialize};
 use taggram::{Listen, Model, Source};
 use taggram_features::FeatureSet;
 use taggram_model::artifact::FORMAT;
-use taggram_model::classifier::Pipeline;
+use taggram_model::classifier::{Classifier, Pipeline, Step, log_odds};
 use taggram_model::statistics::song_row;
-use taggram_model::{Answer, Artifact, Body, Calibration, Description, Over};
+use taggram_model::{Answer, Artifact, Body, Calibration, Description, Over, Weights};
 
-use crate::classifiers::{ClassifierKind, ClassifierRecipe, Rows, Scaling, train};
+use crate::classifiers::perceptron::tune;
+use crate::classifiers::{ClassifierKind, ClassifierRecipe, MlpOptions, Rows, Scaling, train};
 use crate::dataset::{Dataset, Group, Track, TrackSource};
 use crate::error::{ErrorKind, TrainError};
 use crate::evaluate::{STORED_LAYER, stored_rows};
@@ -231,6 +232,68 @@ fn train_here(
         metrics,
     };
     Ok(Artifact { description, weights: parts.tensors })
+}
+
+/// Trains the dense classifier of `artifact`, whose recipe is `recipe`, further from `weights`:
+/// `epochs` passes with `rate` times the recipe's step size. Weights that `zeros` names stay 0
+/// where it says so.
+///
+/// # Errors
+/// Data that cannot be read or does not fit the recipe; a classifier that is not dense.
+pub(crate) fn tune_dense(
+    artifact: &Artifact,
+    weights: &Weights,
+    zeros: &BTreeMap<String, Vec<bool>>,
+    recipe: &HeadRecipe,
+    dataset: &Dataset,
+    (epochs, rate): (usize, f32),
+) -> Result<Weights, TrainError> {
+    let place = || artifact.description.name.clone();
+    let (Body::Head { classifier, .. } | Body::Descriptors { classifier, .. }) =
+        &artifact.description.body
+    else {
+        return Err(TrainError::new(place(), ErrorKind::Unsupported, "it has no classifier"));
+    };
+    let current = Artifact { description: artifact.description.clone(), weights: weights.clone() };
+    let pipeline =
+        current.pipeline(classifier).map_err(|e| TrainError::malformed(place(), e.to_string()))?;
+    let (Classifier::Mlp(start), ClassifierKind::Mlp(options)) =
+        (pipeline.classifier(), &recipe.classifier)
+    else {
+        let message = "its classifier has no layers that could be trained further";
+        return Err(TrainError::new(place(), ErrorKind::Unsupported, message));
+    };
+    let songs = train_songs(recipe, dataset)?;
+    let input = read(recipe, dataset, &songs, 0)?;
+    let mut rows = table(dataset, &songs, &input);
+    if rows.columns != pipeline.inputs() {
+        let message = format!(
+            "its rows have {} values; the classifier takes {}",
+            rows.columns,
+            pipeline.inputs()
+        );
+        return Err(TrainError::malformed(dataset.origin.display().to_string(), message));
+    }
+    rows.data = rows
+        .data
+        .chunks_exact(rows.columns)
+        .flat_map(|row| {
+            pipeline.steps().iter().fold(row.to_vec(), |row, step| match step {
+                Step::Scaler(s) => s.apply(&row),
+                Step::Pca(p) => p.apply(&row),
+                Step::LogOdds => row.iter().map(|p| log_odds(*p)).collect(),
+            })
+        })
+        .collect();
+    rows.columns = start.inputs();
+    let options =
+        MlpOptions { epochs, learning_rate: options.learning_rate * rate, ..options.clone() };
+    let own = |name: &String| name.strip_prefix("classifier.").map(str::to_string);
+    let zeros = zeros.iter().filter_map(|(n, z)| Some((own(n)?, z.clone()))).collect();
+    let tuned = tune(&rows, start, &options, recipe.data.seed, &zeros)?;
+    let mut all = weights.clone();
+    all.extend(tuned.into_iter().map(|(name, tensor)| (format!("classifier.{name}"), tensor)));
+    Ok(all)
 }
 
 /// The songs that are learnt from. A classifier has no epochs to choose, so validation songs are

@@ -1,0 +1,107 @@
+"""The table of docs/results/compression.md from what bench/compression.sh left in a folder."""
+
+import csv
+import json
+import math
+import pathlib
+import platform
+import sys
+
+NAMES = {
+    "default": "default (f16 as shipped)",
+    "default-int8": "default, int8",
+    "default-filters": "default, a quarter of the filters out (f16)",
+    "resnet18": "ResNet18 (mel)",
+    "resnet18-int8": "ResNet18 (mel), int8",
+    "mlp": "MLP",
+    "mlp-pruned": "MLP, 60 % of the weights 0, the rest int8",
+    "musicnn": "musicnn",
+    "musicnn-int8": "musicnn, int8",
+}
+
+
+def predictions(work, name):
+    """Whether each test song was told rightly, by its id."""
+    path = work / f"report-{name}" / "predictions.csv"
+    if not path.exists():
+        return None
+    with path.open(newline="") as file:
+        rows = [r for r in csv.DictReader(file) if "fault-filtered" in r["protocols"].split(";")]
+    return {r["track"]: r["correct"] == "1" for r in rows}
+
+
+def mcnemar(a, b):
+    """Songs that only the first and only the second tells rightly, and the exact p."""
+    first = sum(a[s] and not b[s] for s in a)
+    second = sum(b[s] and not a[s] for s in a)
+    n = first + second
+    tail = sum(math.comb(n, i) for i in range(min(first, second) + 1)) / 2**n
+    return first, second, min(1.0, 2 * tail)
+
+
+def records(path):
+    return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+
+
+def processor():
+    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor()
+
+
+def main():
+    work = pathlib.Path(sys.argv[1])
+    pairs = [p.split(":") for p in sys.argv[2:]]
+    latency = {}
+    for line in (work / "latency").read_text().splitlines():
+        file, best, median, size = line.rsplit(" ", 3)
+        latency[pathlib.Path(file).stem] = (float(best), float(median), int(size))
+    print("# Compression\n")
+    print("Remade by `bench/compression.sh DATA WORK [RESNET18]`. Recipes: `recipes/compress-*.toml`. Accuracy is on the")
+    print("290 test songs of `fault-filtered`; ranges, pruning and tuning saw train songs only. Latency is of 30 s of feature map")
+    print("(of one row for the MLP) on one thread, all models in turn in one run; memory is the most that a whole process held.\n")
+    print(f"{processor()}.\n")
+    print("| model | accuracy | McNemar | bytes | smaller | best (median) ms | faster | peak MiB |")
+    print("|---|---:|---|---:|---:|---:|---:|---:|")
+    seen = set()
+    for before, after in pairs:
+        base = predictions(work, before)
+        for name in (before, after):
+            if name in seen:
+                continue
+            seen.add(name)
+            best, median, size = latency[name]
+            told = predictions(work, name)
+            accuracy = f"{100 * sum(told.values()) / len(told):.1f} %" if told else "see below"
+            test = smaller = faster = ""
+            if name == after:
+                smaller = f"{latency[before][2] / size:.2f} ×"
+                faster = f"{latency[before][0] / best:.2f} ×"
+                if told and base:
+                    first, second, p = mcnemar(base, told)
+                    test = f"{first} : {second}, p = {p:.2f}"
+            memory = int((work / f"{name}.memory").read_text()) / 1024
+            print(
+                f"| {NAMES[name]} | {accuracy} | {test} | {size:,} | {smaller} | {best:.2f} ({median:.2f}) | {faster} | {memory:.0f} |"
+            )
+    print("\nThe source of System 2: ResNet18 .7374 → .7273, 3.93 × smaller, 0.1488 → 0.1479 s; the MLP .9274, 5.49 × smaller")
+    print("(on a split with leakage, see [System 3](system3.md)).")
+    tags = work / "musicnn.tags"
+    if tags.exists():
+        a, b = records(tags), records(work / "musicnn-int8.tags")
+        differences = []
+        for x, y in zip(a, b):
+            differences += [abs(p - y["tags"][tag]) for tag, p in x["tags"].items()]
+        genres = [
+            {r["path"]: r["genre"] for r in records(work / f"{m}.genres")}
+            for m in ("musicnn", "musicnn-int8")
+        ]
+        same = sum(genres[1].get(k) == v for k, v in genres[0].items())
+        print(
+            f"\nmusicnn on the {len(a)} clips: tags differ by {sum(differences) / len(differences):.4f} in the mean, "
+            f"{max(differences):.3f} at most; the genre of its head is the same for {same} of {len(genres[0])}."
+        )
+
+
+main()
