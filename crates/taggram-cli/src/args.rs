@@ -49,6 +49,8 @@ pub enum Command {
     Serve(crate::commands::serve::Serve),
     /// Turn audio into WAV or FLAC, sample by sample
     Convert(crate::commands::convert::Convert),
+    /// Serve a folder as HTTP Live Streaming, or listen to any stream
+    Hls(crate::commands::hls::HlsArguments),
 }
 
 /// Which model listens, and to what.

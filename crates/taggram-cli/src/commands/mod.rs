@@ -9,6 +9,7 @@ mod evaluate;
 pub mod evaluate_recipe;
 pub mod export;
 pub mod features;
+pub mod hls;
 pub mod library;
 pub mod model;
 pub mod scan;
@@ -42,5 +43,6 @@ pub fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Tag(arguments) => tag::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Stats(arguments) => stats::run(&arguments),
+        Command::Hls(arguments) => hls::run(&arguments),
     }
 }

@@ -13,19 +13,12 @@ use crate::Outcome;
 use crate::args::Show;
 
 pub fn run(arguments: &Show) -> anyhow::Result<Outcome> {
-    let form = arguments.out.extension().and_then(|e| e.to_str()).unwrap_or_default();
-    let form = form.to_ascii_lowercase();
-    if !["png", "svg", "json", "csv"].contains(&form.as_str()) {
-        anyhow::bail!(
-            "{}: the ending must be .png, .svg, .json or .csv to tell the form",
-            arguments.out.display()
-        );
-    }
+    let form = Form::of(&arguments.out)?;
     let model = taggram::model(&arguments.hearing.model)?;
     let how = Listen {
         excerpt: arguments.hearing.listening.excerpt,
         decide: arguments.hearing.listening.decide.into(),
-        keep_map: matches!(form.as_str(), "png" | "svg"),
+        keep_map: form.is_picture(),
         ..Listen::default()
     };
     let heard = match taggram::listen(&model, Source::Path(arguments.file.clone()), &how) {
@@ -38,15 +31,54 @@ pub fn run(arguments: &Show) -> anyhow::Result<Outcome> {
     for warning in &heard.warnings {
         eprintln!("taggram: {}: {warning}", arguments.file.display());
     }
-    match form.as_str() {
-        "json" => write(&arguments.out, &json(&arguments.file, &model, &heard)?)?,
-        "csv" => write(&arguments.out, &csv(&heard)?)?,
-        _ => picture(&arguments.file, &model, &heard)?
-            .save(&arguments.out)
-            .with_context(|| format!("{} could not be written", arguments.out.display()))?,
-    }
+    save(&arguments.out, form, &arguments.file, &model, &heard)?;
     println!("{}", arguments.out.display());
     Ok(Outcome::Done)
+}
+
+/// Form of a taggram that is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    Picture,
+    Json,
+    Csv,
+}
+
+impl Form {
+    /// By the ending of the file's name.
+    pub fn of(out: &Path) -> anyhow::Result<Self> {
+        let ending = out.extension().and_then(|e| e.to_str()).unwrap_or_default();
+        Ok(match ending.to_ascii_lowercase().as_str() {
+            "png" | "svg" => Self::Picture,
+            "json" => Self::Json,
+            "csv" => Self::Csv,
+            _ => anyhow::bail!(
+                "{}: the ending must be .png, .svg, .json or .csv to tell the form",
+                out.display()
+            ),
+        })
+    }
+
+    pub fn is_picture(self) -> bool {
+        self == Self::Picture
+    }
+}
+
+/// Writes what was heard of `file` (a path or an address) to `out`.
+pub fn save(
+    out: &Path,
+    form: Form,
+    file: &Path,
+    model: &Model,
+    heard: &Heard,
+) -> anyhow::Result<()> {
+    match form {
+        Form::Json => write(out, &json(file, model, heard)?),
+        Form::Csv => write(out, &csv(heard)?),
+        Form::Picture => picture(file, model, heard)?
+            .save(out)
+            .with_context(|| format!("{} could not be written", out.display())),
+    }
 }
 
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {

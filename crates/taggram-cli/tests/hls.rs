@@ -1,0 +1,262 @@
+//! `taggram hls` as a person runs it: the program serves a folder, and the program hears it.
+
+mod common;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use common::{song, stderr, stdout, taggram, wav_i16};
+use serde_json::Value;
+
+/// `taggram hls origin` on a free port.
+struct Origin {
+    process: Child,
+    url: String,
+}
+
+impl Origin {
+    fn of(folder: &Path, more: &[&str]) -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_taggram"))
+            .args(["hls", "origin", "--addr", "127.0.0.1:0"])
+            .args(more)
+            .arg(folder)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut url = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut url).unwrap();
+        assert!(url.starts_with("http://127.0.0.1:"), "{url:?}");
+        Self { process, url: url.trim_end().to_owned() }
+    }
+
+    /// Names and addresses of the tracks.
+    fn tracks(&self) -> Vec<(String, String)> {
+        let index: Value =
+            serde_json::from_slice(&get(&format!("{}index.json", self.url))).unwrap();
+        let text = |v: &Value| v.as_str().unwrap().to_owned();
+        let tracks = index["tracks"].as_array().unwrap();
+        tracks
+            .iter()
+            .map(|t| {
+                let path = text(&t["url"]);
+                (text(&t["name"]), format!("{}{}", self.url, path.trim_start_matches('/')))
+            })
+            .collect()
+    }
+}
+
+impl Drop for Origin {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The content behind an address of this machine.
+fn get(url: &str) -> Vec<u8> {
+    let (host, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let mut socket = std::net::TcpStream::connect(host).unwrap();
+    write!(socket, "GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    socket.read_to_end(&mut answer).unwrap();
+    let at = answer.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
+    answer.split_off(at + 4)
+}
+
+fn last_line(output: &std::process::Output) -> Value {
+    let text = stdout(output);
+    serde_json::from_str(text.lines().last().unwrap_or("")).unwrap_or_else(|e| {
+        panic!("{e}: {text:?}, {}", stderr(output));
+    })
+}
+
+/// A library of one song: as WAV, which the origin turns into FLAC, and as FLAC.
+fn library() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let wav = folder.path().join("song.wav");
+    fs::write(&wav, wav_i16(&song(40.0, 22_050), 22_050, 2)).unwrap();
+    let output = taggram([
+        "convert".as_ref(),
+        wav.as_os_str(),
+        "--out".as_ref(),
+        folder.path().as_os_str(),
+        "--to".as_ref(),
+        "flac".as_ref(),
+    ]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    folder
+}
+
+#[test]
+fn a_stream_gives_the_taggram_of_the_file() {
+    let folder = library();
+    let origin = Origin::of(folder.path(), &["--segment", "4", "--no-live"]);
+    let tracks = origin.tracks();
+    assert_eq!(tracks.len(), 2);
+    for (name, url) in tracks {
+        let from_file = folder.path().join("file.json");
+        let song = folder.path().join(&name);
+        let output =
+            taggram(["show".as_ref(), song.as_os_str(), "--out".as_ref(), from_file.as_os_str()]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        let from_stream = folder.path().join("stream.json");
+        for more in [&[][..], &["--http2"][..], &["--connection", "each"][..]] {
+            let out = ["--out", from_stream.to_str().unwrap(), "--format", "json"];
+            let output = taggram(["hls", "listen", &url].iter().chain(&out).chain(more));
+            assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+            assert_eq!(stderr(&output), "");
+            let read = |path: &Path| -> Value {
+                serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+            };
+            let (a, b) = (read(&from_file), read(&from_stream));
+            let rows = |v: &Value| -> Vec<f64> {
+                let rows = v["taggram"]["probabilities"].as_array().unwrap();
+                rows.iter().map(|x| x.as_f64().unwrap()).collect()
+            };
+            let (rows_a, rows_b) = (rows(&a), rows(&b));
+            assert_eq!(rows_a.len(), rows_b.len(), "{name}");
+            let worst = rows_a.iter().zip(&rows_b).map(|(x, y)| (x - y).abs()).fold(0.0, f64::max);
+            assert!(worst <= 1e-5, "{name}: taggrams differ by {worst}");
+            assert_eq!(a["genre"], b["genre"]);
+            // A line a window, then the record.
+            let windows = a["windows"].as_u64().unwrap() as usize;
+            assert_eq!(stdout(&output).lines().count(), windows + 1);
+            let record = last_line(&output);
+            assert_eq!(record["windows"], a["windows"]);
+            assert_eq!(record["stream"]["stopped_early"], false);
+        }
+    }
+}
+
+#[test]
+fn it_stops_when_it_has_heard_enough() {
+    let folder = library();
+    let origin = Origin::of(folder.path(), &["--segment", "2", "--no-live"]);
+    let (_, url) = origin.tracks().remove(0);
+    let all = last_line(&taggram(["hls", "listen", &url, "--format", "json"]));
+    let few = last_line(&taggram(["hls", "listen", &url, "--format", "json", "--seconds", "13"]));
+    assert_eq!(few["duration_s"], 13.0);
+    assert_eq!(few["stream"]["stopped_early"], true);
+    let bytes = |v: &Value| v["stream"]["bytes"].as_u64().unwrap();
+    assert!(bytes(&few) < bytes(&all) * 2 / 3, "{} of {} bytes", bytes(&few), bytes(&all));
+    let sure = ["hls", "listen", &url, "--format", "json", "--until", "confident:0.01"];
+    let sure = last_line(&taggram(sure));
+    assert_eq!(sure["windows"], 2);
+    assert!(bytes(&sure) < bytes(&all) * 2 / 3);
+    let output = taggram(["hls", "listen", &url, "--seconds", "13"]);
+    let text = stdout(&output);
+    assert!(text.lines().last().unwrap().starts_with(&url) && text.contains(" s  "), "{text}");
+    assert!(stderr(&output).contains("stopped early"), "{}", stderr(&output));
+}
+
+#[test]
+fn the_radio_is_heard() {
+    let folder = library();
+    let origin = Origin::of(folder.path(), &["--segment", "2"]);
+    let url = format!("{}live/master.m3u8", origin.url);
+    let output = taggram(["hls", "listen", &url, "--seconds", "8", "--format", "json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let record = last_line(&output);
+    assert!(record["duration_s"].as_f64().unwrap() >= 7.9, "{record}");
+    assert!(record["stream"]["duration_s"].is_null());
+}
+
+/// A server that answers each connection with these bytes and closes it.
+fn answering(answer: Vec<u8>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for socket in listener.incoming() {
+            let Ok(mut socket) = socket else { return };
+            let mut request = [0; 4096];
+            let _ = socket.read(&mut request);
+            let _ = socket.write_all(&answer);
+        }
+    });
+    url
+}
+
+#[test]
+fn files_and_radios_are_heard_too() {
+    let folder = library();
+    let flac = fs::read(folder.path().join("song.flac")).unwrap();
+    let file = taggram([
+        "classify".as_ref(),
+        folder.path().join("song.flac").as_os_str(),
+        "--format=json".as_ref(),
+    ]);
+    let expected = last_line(&file);
+    let head = b"HTTP/1.1 200 OK\r\nContent-Type: audio/flac\r\nConnection: close\r\n\r\n";
+    let url = answering([&head[..], &flac].concat());
+    let heard = last_line(&taggram(["hls", "listen", &url, "--format", "json"]));
+    assert_eq!((&heard["genre"], &heard["windows"]), (&expected["genre"], &expected["windows"]));
+    // A radio with titles between the music, in SHOUTcast's old manner and in HTTP's.
+    let mut body = Vec::new();
+    for part in flac.chunks(8192) {
+        body.extend_from_slice(part);
+        if part.len() == 8192 {
+            let mut title = b"StreamTitle='Chords in Three';".to_vec();
+            title.resize(32, 0);
+            body.push(2);
+            body.extend(title);
+        }
+    }
+    for status in ["HTTP/1.0 200 OK", "ICY 200 OK"] {
+        let head = format!("{status}\r\nicy-name: Test FM\r\nicy-metaint: 8192\r\n\r\n");
+        let url = answering([head.as_bytes(), &body].concat());
+        let output = taggram(["hls", "listen", &url, "--format", "json"]);
+        assert_eq!(output.status.code(), Some(0), "{status}: {}", stderr(&output));
+        let heard = last_line(&output);
+        assert_eq!(
+            (&heard["genre"], &heard["windows"]),
+            (&expected["genre"], &expected["windows"])
+        );
+        let said = stderr(&output);
+        assert!(
+            said.contains("Test FM") && said.contains("now playing: Chords in Three"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn what_cannot_be_heard_gets_a_sentence() {
+    let url = answering(
+        b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".into(),
+    );
+    let output = taggram(["hls", "listen", &url, "--format", "json"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("404"), "{}", stderr(&output));
+    assert!(last_line(&output)["error"].as_str().unwrap().contains("404"));
+    let page = b"<html>no music here</html>".repeat(300);
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", page.len());
+    let url = answering([head.as_bytes(), &page].concat());
+    let output = taggram(["hls", "listen", &url]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("not an audio file"), "{}", stderr(&output));
+    for wrong in ["file:///etc/passwd", "song.mp3", "ftp://a/b"] {
+        assert_eq!(taggram(["hls", "listen", wrong]).status.code(), Some(2), "{wrong}");
+    }
+    for wrong in [["--until", "sure"], ["--until", "confident:1.5"], ["--seconds", "0"]] {
+        let output = taggram(["hls", "listen", "http://127.0.0.1:1/", wrong[0], wrong[1]]);
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}");
+    }
+}
+
+/// A stream that breaks off in the middle: the verdict so far, and exit status 1.
+#[test]
+fn a_stream_that_breaks_off_gives_the_verdict_so_far() {
+    let folder = library();
+    let flac = fs::read(folder.path().join("song.flac")).unwrap();
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", flac.len());
+    let url = answering([head.as_bytes(), &flac[..flac.len() / 2]].concat());
+    let output = taggram(["hls", "listen", &url, "--format", "json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let record = last_line(&output);
+    assert!(record["genre"].is_string() && record["windows"].as_u64().unwrap() >= 1, "{record}");
+    assert!(stderr(&output).contains("broke off"), "{}", stderr(&output));
+}
