@@ -9,7 +9,7 @@ use crate::HlsError;
 /// # Errors
 /// The length is no multiple of 16, or the padding is wrong: a wrong key or cut bytes.
 pub fn decrypt(mut bytes: Vec<u8>, key: &[u8; 16], iv: &[u8; 16]) -> Result<Vec<u8>, HlsError> {
-    if bytes.is_empty() || bytes.len() % 16 != 0 {
+    if bytes.is_empty() || !bytes.len().is_multiple_of(16) {
         return Err(HlsError::malformed(format!(
             "an encrypted segment has {} bytes, which is no multiple of 16",
             bytes.len()

@@ -119,11 +119,10 @@ fn codec_rate_and_channels_do_not_change_the_answer() {
                     let verdict = hear(&path);
                     let far = plain.scores.iter().zip(&verdict.scores);
                     let far = far.map(|(a, b)| (a.1 - b.1).abs()).fold(0.0, f32::max);
-                    let lossless = matches!(ending, "wav" | "flac");
                     let flipped = verdict.genre != plain.genre;
                     flips += usize::from(flipped);
-                    // Lossy codecs change the sound a little, and a song on the fence with it.
-                    if far > if lossless { 0.05 } else { 0.07 } || (lossless && flipped) {
+                    // Vorbis at 22 and 44 kHz changes the sound a little, and a song on the fence with it.
+                    if far > if ending == "ogg" { 0.07 } else { 0.05 } || flipped {
                         faults.push(format!(
                             "{}: {} ({far:.3} off), not {} ({:.2})",
                             path.file_name().unwrap().to_string_lossy(),
@@ -138,5 +137,5 @@ fn codec_rate_and_channels_do_not_change_the_answer() {
         }
     }
     assert!(faults.is_empty(), "{} differ:\n{}", faults.len(), faults.join("\n"));
-    assert!(flips <= 5, "{flips} of 260 encodings change the genre");
+    assert_eq!(flips, 0, "encodings that change the genre");
 }

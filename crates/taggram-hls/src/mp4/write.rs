@@ -122,11 +122,11 @@ impl Mp4Writer {
 
     /// Appends a media segment of one fragment: its `number` (from 1), the time of its first
     /// packet in frames, and packets with their lengths in frames.
-    pub fn segment<'a>(
+    pub fn segment(
         &self,
         number: u32,
         time: u64,
-        packets: &mut dyn Iterator<Item = (&'a [u8], u32)>,
+        packets: &mut dyn Iterator<Item = (&[u8], u32)>,
         out: &mut Vec<u8>,
     ) {
         let packets: Vec<(&[u8], u32)> = packets.collect();

@@ -79,6 +79,9 @@ impl Track {
     }
 }
 
+/// Name and labels of models by their row in the index.
+type Models = HashMap<i64, (Arc<str>, Arc<Vec<String>>)>;
+
 impl Index {
     /// Hands every track at or below `root` (everywhere without one) to `take`, in the order of
     /// the paths, one at a time. Files that are gone or failed are left out.
@@ -159,7 +162,7 @@ impl Index {
     }
 
     /// Name and labels of every model that was used.
-    fn models(&self) -> Result<HashMap<i64, (Arc<str>, Arc<Vec<String>>)>, LibraryError> {
+    fn models(&self) -> Result<Models, LibraryError> {
         let load = || -> rusqlite::Result<Vec<(i64, String, String)>> {
             let mut statement = self.db.prepare("SELECT id, model, labels FROM analysis")?;
             let rows = statement.query_map([], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))?;

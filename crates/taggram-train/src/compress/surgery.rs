@@ -194,17 +194,19 @@ pub fn shrink(
                     }
                 }
             }
-            Op::Dense { out: units, .. } => {
-                // A dense layer over the last axis of a map keeps its channels, which are whole.
-                if g.values[&node.from[0]].iter().map(|(id, run)| g.size[*id] * run).sum::<usize>()
+            // A dense layer over the last axis of a map keeps its channels, which are whole.
+            Op::Dense { out: units, .. }
+                if g.values[&node.from[0]]
+                    .iter()
+                    .map(|(id, run)| g.size[*id] * run)
+                    .sum::<usize>()
                     == values[&format!("{}.weight", node.name)].shape[1]
-                    && out.len() == *units
-                {
-                    *units = count;
-                    cut(&mut values, "weight", 0, &out);
-                    cut(&mut values, "bias", 0, &out);
-                    cut(&mut values, "weight", 1, &places(&g.values[&node.from[0]]));
-                }
+                    && out.len() == *units =>
+            {
+                *units = count;
+                cut(&mut values, "weight", 0, &out);
+                cut(&mut values, "bias", 0, &out);
+                cut(&mut values, "weight", 1, &places(&g.values[&node.from[0]]));
             }
             Op::BatchNorm { axis: 0, .. } => {
                 for part in ["weight", "bias", "running_mean", "running_var"] {

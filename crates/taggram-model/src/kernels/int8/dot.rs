@@ -91,9 +91,9 @@ impl Dot for Portable {
     }
     #[inline(always)]
     unsafe fn dot(mut sum: [i32; 4], x: [u8; 16], w: [i8; 16]) -> [i32; 4] {
-        for lane in 0..4 {
+        for (lane, sum) in sum.iter_mut().enumerate() {
             for i in 4 * lane..4 * lane + 4 {
-                sum[lane] += i32::from(x[i]) * i32::from(w[i]);
+                *sum += i32::from(x[i]) * i32::from(w[i]);
             }
         }
         sum

@@ -168,9 +168,7 @@ impl Tile {
         unsafe {
             let mut sums = [[S::zero(); N]; R];
             let mut rows = [starts[0]; R];
-            for r in 0..R {
-                rows[r] = starts[r];
-            }
+            rows.copy_from_slice(&starts[..R]);
             let mut w = self.weights;
             let (mut run, mut base) = (0usize, 0usize);
             while run < self.runs {
@@ -224,9 +222,9 @@ impl Tile {
                         let row = to.wrapping_add(r * place.row);
                         let mut part = std::mem::MaybeUninit::<[u8; COLUMNS_MAX]>::uninit();
                         let to = if whole { row } else { part.as_mut_ptr().cast() };
-                        for n in 0..N {
+                        for (n, &sum) in sums.iter().enumerate() {
                             let at = n * S::LANES;
-                            let v = self.floats::<S>(sums[n], at);
+                            let v = self.floats::<S>(sum, at);
                             S::store_bytes(v, self.low, to.wrapping_add(at));
                         }
                         if !whole {
@@ -237,9 +235,9 @@ impl Tile {
                         let row = to.wrapping_add(r * place.row);
                         let mut part = std::mem::MaybeUninit::<[f32; COLUMNS_MAX]>::uninit();
                         let to = if whole { row } else { part.as_mut_ptr().cast() };
-                        for n in 0..N {
+                        for (n, &sum) in sums.iter().enumerate() {
                             let at = n * S::LANES;
-                            let v = self.floats::<S>(sums[n], at);
+                            let v = self.floats::<S>(sum, at);
                             S::store_floats(S::at_least(v, self.low), to.wrapping_add(at));
                         }
                         if !whole {
