@@ -108,7 +108,9 @@ fn a_stream_gives_the_taggram_of_the_file() {
             let out = ["--out", from_stream.to_str().unwrap(), "--format", "json"];
             let output = taggram(["hls", "listen", &url].iter().chain(&out).chain(more));
             assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-            assert_eq!(stderr(&output), "");
+            // The made songs are music of no genre; nothing else is to be said.
+            let said = stderr(&output);
+            assert!(said.lines().all(|line| line.contains("unlike all music")), "{said}");
             let read = |path: &Path| -> Value {
                 serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
             };

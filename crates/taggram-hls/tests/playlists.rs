@@ -149,7 +149,10 @@ fn the_samples_of_m3u8_rs() {
 }
 
 /// Samples that break a rule of RFC 8216, and which.
-const REFUSED: &[(&str, &str)] = &[];
+const REFUSED: &[(&str, &str)] = &[
+    // RFC 8216 §4.3.3.1: a media playlist MUST have a target duration.
+    ("media-playlist-with-cues.m3u8", "EXT-X-TARGETDURATION"),
+];
 
 /// The playlists in the test suite of hls_m3u8 that follow the examples of RFC 8216 §8, and its
 /// invalid ones: both parsers agree on each.

@@ -76,6 +76,14 @@ impl Analyst {
         self
     }
 
+    /// The same, naming the nearest genre even of tracks that the model does not know.
+    #[must_use]
+    pub fn naming_the_nearest(mut self) -> Self {
+        self.model = self.model.naming_the_nearest();
+        self.key.push_str("/nearest");
+        self
+    }
+
     /// The model.
     pub fn model(&self) -> &Model {
         &self.model

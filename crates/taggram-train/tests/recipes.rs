@@ -15,7 +15,8 @@ fn every_recipe_makes_its_network() {
     for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../recipes")).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-        if HeadRecipe::load(&path).unwrap().is_some() {
+        // Classifiers and ways of compressing have no network of their own.
+        if name.starts_with("compress-") || HeadRecipe::load(&path).unwrap().is_some() {
             continue;
         }
         let recipe = Recipe::load(&path).unwrap();

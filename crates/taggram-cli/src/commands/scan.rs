@@ -31,6 +31,9 @@ pub struct Scan {
     /// Listen to all of each track, not to three windows spread over it
     #[arg(long)]
     pub thorough: bool,
+    /// Name the nearest genre even of tracks that the model does not know
+    #[arg(long)]
+    pub nearest: bool,
     /// Try files again that failed before
     #[arg(long)]
     pub retry: bool,
@@ -56,7 +59,10 @@ pub fn run(arguments: &Scan) -> anyhow::Result<Outcome> {
         .map(|path| path.canonicalize().with_context(|| format!("there is no {}", path.display())))
         .collect::<anyhow::Result<Vec<PathBuf>>>()?;
     let mut index = open(arguments)?;
-    let analyst = Analyst::new(&arguments.model, listening)?;
+    let mut analyst = Analyst::new(&arguments.model, listening)?;
+    if arguments.nearest {
+        analyst = analyst.naming_the_nearest();
+    }
     let options = Options {
         jobs: arguments.jobs.map_or_else(processors, usize::from),
         retry: arguments.retry,
