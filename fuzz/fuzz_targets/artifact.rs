@@ -6,7 +6,7 @@ use taggram_model::{Artifact, Body, Engine};
 
 fuzz_target!(|data: &[u8]| {
     let Ok(artifact) = Artifact::read(data) else { return };
-    if let Body::Network { network, windows, front_end } = &artifact.description.body {
+    if let Body::Network { network, windows, front_end, .. } = &artifact.description.body {
         let len = front_end.channels() * windows.frames * front_end.bands();
         // What passed the checks must run; a patch beyond a minute of memory is left alone.
         if len < 1 << 20 && network.macs().is_ok_and(|m| m < 1 << 26) {

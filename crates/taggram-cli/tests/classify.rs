@@ -41,7 +41,11 @@ fn a_song_in_its_genre_out() {
     let line = stdout(&output);
     assert!(line.contains("song.wav") && line.contains(genre) && line.contains('%'), "{line}");
     assert!(line.contains("unknown; nearest:"), "without --nearest it is told: {line}");
-    assert_eq!(stderr(&output), "", "no progress bar and no talk in a pipe");
+    let said = stderr(&output);
+    assert!(
+        said.contains("unlike all music") && said.lines().count() == 1,
+        "no progress bar: {said}"
+    );
 }
 
 #[test]
