@@ -40,7 +40,7 @@ use crate::upload::Upload;
     responses(
         (status = 200, description = "The answer", content(
             (super::SongAnswer = "application/json"),
-            (String = "text/event-stream"),
+            (super::StreamEvent = "text/event-stream"),
             (String = "image/svg+xml"),
             (super::Binary = "image/png"),
         )),

@@ -12,6 +12,16 @@ use utoipa::ToSchema;
 
 use crate::hear::Levels;
 
+/// One server-sent event.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "only described: events are written by hand")]
+pub(crate) struct StreamEvent {
+    /// `start`, `window`, `result` or `problem`.
+    event: String,
+    /// A JSON object, as text.
+    data: String,
+}
+
 /// The answer for one song: the object of `taggram classify --format json`.
 #[derive(Serialize, ToSchema)]
 pub struct SongAnswer {
