@@ -57,8 +57,8 @@ impl Patches {
 }
 
 impl Windows {
-    /// Refuses lengths and ranges that no patch can be made of, naming the number.
-    pub fn check(&self) -> Result<(), FeatureError> {
+    /// Refuses lengths and ranges that no patch of `bands` bands can be made of, naming the number.
+    pub fn check(&self, bands: usize) -> Result<(), FeatureError> {
         within("windows frames", self.frames, 1, 1 << 16, "frames")?;
         within("windows hop", self.hop, 1, 1 << 20, "frames")?;
         match self.normalise {
@@ -67,6 +67,10 @@ impl Windows {
             {
                 let found = format!("a range of {top_db} dB, a positive number is needed");
                 Err(FeatureError::new(Kind::Unsupported, "windows top_db", found))
+            }
+            Normalise::PatchZScore { quiet_bands, .. } if quiet_bands >= bands => {
+                let found = format!("{quiet_bands} quiet bands of {bands}, one at least must be heard");
+                Err(FeatureError::new(Kind::Unsupported, "windows quiet_bands", found))
             }
             _ => Ok(()),
         }
@@ -78,7 +82,7 @@ impl Windows {
     /// # Errors
     /// Those of [`Windows::check`], and `TooShort` for a map without frames.
     pub fn cut(&self, map: &FeatureMap) -> Result<Patches, FeatureError> {
-        self.check()?;
+        self.check(map.bands)?;
         if map.frames == 0 {
             return Err(FeatureError::new(
                 Kind::TooShort,
@@ -100,8 +104,8 @@ impl Windows {
     /// # Errors
     /// Those of [`Windows::check`] and [`FrontEnd::check`].
     pub fn stream(&self, front_end: &FrontEnd) -> Result<PatchStream, FeatureError> {
-        self.check()?;
         front_end.check()?;
+        self.check(front_end.bands())?;
         let clip = (CLIP_SECONDS * front_end.frame_rate()) as usize;
         Ok(PatchStream::new(self, front_end.channels(), front_end.bands(), clip))
     }
@@ -223,6 +227,7 @@ impl PatchStream {
 
 /// Normalises one patch, `[channel, time, band]`, in place; each channel for itself. The patch is
 /// its own clip for [`Normalise::ClipUnit`]. A channel, or a band, that is constant becomes zeros.
+/// The numbers are those that [`Windows::check`] lets pass.
 pub fn normalise_patch(
     patch: &mut [f32],
     channels: usize,
@@ -235,7 +240,7 @@ pub fn normalise_patch(
         match normalise {
             Normalise::None => {}
             Normalise::PatchZScore { top_db, quiet_bands } => {
-                let heard = bands.saturating_sub(quiet_bands);
+                let heard = bands - quiet_bands;
                 let loudest = |frame: &[f32]| max(&frame[..heard]);
                 let floor =
                     channel.chunks_exact(bands).map(loudest).fold(f32::NEG_INFINITY, f32::max)

@@ -62,6 +62,9 @@ proptest! {
     ) {
         let hop = hop.max(samples / 500);
         let front_end = front_end(2 * half, hop, map);
+        if let Normalise::PatchZScore { quiet_bands, .. } = normalise {
+            prop_assume!(quiet_bands < front_end.bands());
+        }
         let windows = Windows { frames, hop: patch_hop, normalise };
         let signal = noise(samples, seed);
 
@@ -271,8 +274,13 @@ fn impossible_recipes_are_refused_with_a_sentence() {
     }
     let windows = Windows { frames: 3, hop: 0, normalise: Normalise::None };
     assert_eq!(
-        windows.check().unwrap_err().to_string(),
+        windows.check(5).unwrap_err().to_string(),
         "windows hop: 0 frames asked for, 1 to 1048576 are possible"
+    );
+    let normalise = Normalise::PatchZScore { top_db: 60.0, quiet_bands: 5 };
+    assert_eq!(
+        Windows { frames: 3, hop: 1, normalise }.check(5).unwrap_err().to_string(),
+        "windows quiet_bands: 5 quiet bands of 5, one at least must be heard"
     );
     let windows = Windows { frames: 3, hop: 1, normalise: Normalise::None };
     assert_eq!(

@@ -276,7 +276,7 @@ impl Artifact {
         network: &Network,
     ) -> Result<(), ArtifactError> {
         front_end.check().map_err(|e| malformed(e.to_string()))?;
-        windows.check().map_err(|e| malformed(e.to_string()))?;
+        windows.check(front_end.bands()).map_err(|e| malformed(e.to_string()))?;
         let shapes = network.shapes().map_err(|e| malformed(e.to_string()))?;
         network.check_weights(&self.weights).map_err(|e| malformed(e.to_string()))?;
         let patch = [front_end.channels(), windows.frames, front_end.bands()];

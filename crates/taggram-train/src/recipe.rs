@@ -200,7 +200,9 @@ impl Recipe {
     /// Names the table and what is wrong.
     pub fn check(&self) -> Result<(), TrainError> {
         self.front_end.check().map_err(|e| TrainError::malformed("[front_end]", e.to_string()))?;
-        self.windows.check().map_err(|e| TrainError::malformed("[windows]", e.to_string()))?;
+        self.windows
+            .check(self.front_end.bands())
+            .map_err(|e| TrainError::malformed("[windows]", e.to_string()))?;
         self.augment.check()?;
         self.loss.check()?;
         self.optimiser.check()?;

@@ -152,7 +152,7 @@ impl Model {
     /// When that is no distance.
     pub fn with_hop(mut self, frames: usize) -> Result<Self, Error> {
         self.network.windows.hop = frames;
-        self.network.windows.check()?;
+        self.network.windows.check(self.network.front_end.bands())?;
         Ok(self)
     }
 

@@ -242,7 +242,7 @@ impl MusicnnRunner {
                 ),
             ));
         }
-        windows.check().map_err(|e| NetworkError::malformed("windows", e.to_string()))?;
+        windows.check(BANDS).map_err(|e| NetworkError::malformed("windows", e.to_string()))?;
         if windows.normalise != Normalise::None {
             return Err(NetworkError::malformed(
                 "windows",
