@@ -159,7 +159,7 @@ def train(run, taggram, data, folder):
     if run.folds():
         # Folds leave no model behind. Size and speed do not depend on the weights: one epoch is enough.
         words = ["train", recipe, "--data", str(dataset)] + options(run)
-        words += ["--set", "data.split=random-song:90/10/0@0", "--set", "fit.epochs=1"]
+        words += ["--set", "data.split=random-song:80/10/10@0", "--set", "fit.epochs=1"]
         words += ["--set", "fit.patches_per_clip=1", "--out", str(folder)]
         logged([taggram] + words, folder / "log-of-size")
     else:
