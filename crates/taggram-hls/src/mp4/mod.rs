@@ -4,6 +4,8 @@ mod read;
 mod write;
 
 pub use read::{Init, fragment_packets, is_mp4, read_init};
+#[cfg(feature = "origin")]
+pub(crate) use write::shift_fragment;
 pub use write::{Mp4Writer, codec_name};
 
 /// The boxes side by side in `data`: kind, offset of the box, content. Stops at one that does not fit.

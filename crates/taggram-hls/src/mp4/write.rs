@@ -3,6 +3,8 @@
 use taggram_audio::{Gapless, PacketCodec};
 
 use crate::HlsError;
+#[cfg(feature = "origin")]
+use crate::mp4::boxes;
 
 /// Writes an initialisation segment and media segments.
 pub struct Mp4Writer {
@@ -153,6 +155,24 @@ impl Mp4Writer {
         let offset = (out.len() - start + 8) as u32;
         out[place..place + 4].copy_from_slice(&offset.to_be_bytes());
         put(out, b"mdat", |b| packets.iter().for_each(|(packet, _)| b.extend_from_slice(packet)));
+    }
+}
+
+/// Adds `frames` to the time of each fragment of a segment that [`Mp4Writer`] wrote.
+#[cfg(feature = "origin")]
+pub(crate) fn shift_fragment(segment: &mut [u8], frames: u64) {
+    // Box in box, each behind a header of eight bytes; the time follows version and flags.
+    let mut times = Vec::new();
+    for (kind, moof_at, moof) in boxes(segment) {
+        for (_, traf_at, traf) in boxes(moof).filter(|b| kind == *b"moof" && b.0 == *b"traf") {
+            let found = boxes(traf).filter(|b| b.0 == *b"tfdt" && b.2.first() == Some(&1));
+            times.extend(found.map(|(_, tfdt_at, _)| moof_at + 8 + traf_at + 8 + tfdt_at + 12));
+        }
+    }
+    for at in times {
+        if let Some(time) = segment.get_mut(at..).and_then(|rest| rest.first_chunk_mut::<8>()) {
+            *time = u64::from_be_bytes(*time).wrapping_add(frames).to_be_bytes();
+        }
     }
 }
 
