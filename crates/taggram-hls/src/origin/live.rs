@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
+use super::Origin;
 use super::cache::Cut;
 use super::library::{Library, Track};
-use super::Origin;
 use crate::playlist::{Map, Media, Segment};
 use crate::segment::{CutOptions, Family, family, shift};
 use crate::{ErrorKind, HlsError};
@@ -68,6 +68,8 @@ struct State {
     playing: Option<Playing>,
     next_track: usize,
     sent: VecDeque<Sent>,
+    /// The initialisation that was sent last, which the next track may share.
+    init: Option<(Vec<u8>, Arc<Map>)>,
     /// Codec and highest bit rate so far.
     codecs: String,
     peak_bps: u64,
@@ -120,9 +122,18 @@ impl Live {
         let discontinuity = index == 0 && state.listed_s > 0.0;
         if index == 0 && track.init.is_some() {
             let bytes = std::fs::read(playing.cut.folder.join("init.mp4")).map_err(unwritable)?;
-            let sent = self.write(number, "mp4", &bytes)?;
-            playing.map = Some(Arc::new(Map { uri: sent.name.clone(), range: None }));
-            state.sent.push_back(sent);
+            let same = state.init.take().filter(|(held, _)| *held == bytes);
+            let map = match same {
+                Some((_, map)) => map,
+                None => {
+                    let sent = self.write(number, "mp4", &bytes)?;
+                    let map = Arc::new(Map { uri: sent.name.clone(), range: None });
+                    state.sent.push_back(sent);
+                    map
+                }
+            };
+            state.init = Some((bytes, map.clone()));
+            playing.map = Some(map);
         }
         let from = playing.cut.folder.join(format!("{index}.{}", track.extension));
         let mut bytes = std::fs::read(from).map_err(unwritable)?;
@@ -155,9 +166,12 @@ impl Live {
     /// Removes what nobody can want any more.
     fn forget(&self, state: &mut State) {
         let grace = Duration::from_secs(GRACE * self.target_s);
-        let State { window, sent, .. } = state;
+        let State { window, sent, init, .. } = state;
         let wanted = |name: &str| {
-            window.iter().any(|s| s.uri == name || s.map.as_ref().is_some_and(|m| m.uri == name))
+            init.as_ref().is_some_and(|(_, map)| map.uri == name)
+                || window
+                    .iter()
+                    .any(|s| s.uri == name || s.map.as_ref().is_some_and(|m| m.uri == name))
         };
         for sent in sent.iter_mut().filter(|s| s.left.is_none() && !wanted(&s.name)) {
             sent.left = Some(Instant::now());

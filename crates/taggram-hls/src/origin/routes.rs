@@ -142,12 +142,7 @@ async fn track(
     }
 }
 
-async fn answer(
-    origin: &Origin,
-    track: &Track,
-    file: &str,
-    headers: &HeaderMap,
-) -> Answer {
+async fn answer(origin: &Origin, track: &Track, file: &str, headers: &HeaderMap) -> Answer {
     let cut = match origin.cut(track, None).await {
         Ok(cut) => cut,
         Err(error) => return refusal(&error),

@@ -91,7 +91,8 @@ pub async fn serve(
         };
         // Segments are written whole; waiting to fill packets would only delay playlists.
         let _ = socket.set_nodelay(true);
-        let io = TokioIo::new(Watched::new(socket, idle, place.pulse.clone(), origin.stats.clone()));
+        let io =
+            TokioIo::new(Watched::new(socket, idle, place.pulse.clone(), origin.stats.clone()));
         let service = TowerToHyperService::new(router.clone());
         tokio::spawn(async move {
             let mut builder = Builder::new(TokioExecutor::new());

@@ -56,8 +56,7 @@ mod tests {
                     }
                     "m4s" => {
                         let codec = PacketCodec::Aac { config: vec![0x12, 0x10] };
-                        let writer =
-                            Mp4Writer::new(&codec, 45_000, 2, Gapless::default()).unwrap();
+                        let writer = Mp4Writer::new(&codec, 45_000, 2, Gapless::default()).unwrap();
                         let mut packets = [(&[7u8; 300][..], 1024)].into_iter();
                         writer.segment(1, pts / 2, &mut packets, &mut out);
                     }
