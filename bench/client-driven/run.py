@@ -7,8 +7,9 @@ docs/results/client-driven.md.
 
 FOLDER holds songs (any audio files), for early stopping. Needs ffmpeg, curl, Python 3 and Linux (/proc);
 for the quota of a tenth of a core a cgroup that may be written, else the client is stopped nine tenths
-of the time by signals. Parts: --only listeners,trips,early,device. In the file of --out the text
-between <!-- PART --> and <!-- /PART --> is replaced.
+of the time by signals. Parts: --only listeners,trips,early,device. The file of --out is made from
+results.md beside this script if it is not there; its text between <!-- PART --> and <!-- /PART --> is
+replaced. Times mean something on an idle machine alone.
 """
 
 import argparse
@@ -221,8 +222,8 @@ async def delaying(port, delay_s, ready, stop):
         up_reader, up_writer = await asyncio.open_connection("127.0.0.1", port)
         try:
             await asyncio.gather(pump(reader, up_writer), pump(up_reader, writer))
-        except OSError:
-            pass
+        except (OSError, asyncio.CancelledError):
+            pass  # The client went, or the proxy is being closed.
         up_writer.close()
         writer.close()
 
@@ -379,9 +380,17 @@ def device(program, folder):
     return rows
 
 
+def machine():
+    """The processor and how many of it, in a sentence."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown processor")
+    return f"Measured on {os.cpu_count()} cores of an {name}, with nothing else running."
+
+
 def replace(path, part, rows):
-    """Puts the rows between the marks of a part."""
-    text = path.read_text()
+    """Puts the rows between the marks of a part, and the machine where it is asked for."""
+    template = Path(__file__).with_name("results.md")
+    text = (path if path.exists() else template).read_text().replace("MACHINE", machine())
     begin, end = f"<!-- {part} -->", f"<!-- /{part} -->"
     before, rest = text.split(begin)
     path.write_text("\n".join([before + begin, *rows, end]) + rest.split(end)[1])

@@ -333,6 +333,7 @@ async fn readers_that_do_not_read_are_let_go() {
     }
     wav.extend(b"data");
     wav.extend(length.to_le_bytes());
+    wav[4..8].copy_from_slice(&(36 + length).to_le_bytes());
     for _ in 0..length / 2 {
         noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         wav.extend(((noise >> 48) as u16).to_le_bytes());
