@@ -5,6 +5,7 @@ import json
 import math
 import pathlib
 import platform
+import struct
 import sys
 
 NAMES = {
@@ -41,6 +42,15 @@ def mcnemar(a, b):
 
 def records(path):
     return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+
+
+def size_in_floats(path):
+    """Bytes of a model whose weights are stored whole, with 4 bytes a weight, however it is stored."""
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+    tensors = [t for name, t in header.items() if name != "__metadata__"]
+    return 8 + length + sum(4 * math.prod(t["shape"]) for t in tensors)
 
 
 def compare_tags(work, shown):
@@ -80,7 +90,8 @@ def main():
     print("# Compression\n")
     print("Remade by `bench/compression.sh DATA WORK [RESNET18]`. Recipes: `recipes/compress-*.toml`. Accuracy is on the")
     print("290 test songs of `fault-filtered`; ranges, pruning and tuning saw train songs only. Latency is of 30 s of feature map")
-    print("(of one row for the MLP) on one thread, all models in turn in one run; memory is the most that a whole process held.\n")
+    print("(of one row for the MLP) on one thread, all models in turn in one run; memory is the most that a whole process held. Sizes are")
+    print("compared with the model before in floats of 32 bits, as the source does.\n")
     print(f"{processor()}.\n")
     print("| model | accuracy | McNemar | bytes | smaller | best (median) ms | faster | peak MiB |")
     print("|---|---:|---|---:|---:|---:|---:|---:|")
@@ -96,7 +107,7 @@ def main():
             accuracy = f"{100 * sum(told.values()) / len(told):.1f} %" if told else "see below"
             test = smaller = faster = ""
             if name == after:
-                smaller = f"{latency[before][2] / size:.2f} ×"
+                smaller = f"{size_in_floats(work / f'{before}.safetensors') / size:.2f} ×"
                 faster = f"{latency[before][0] / best:.2f} ×"
                 if told and base:
                     first, second, p = mcnemar(base, told)
