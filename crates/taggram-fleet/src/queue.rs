@@ -269,6 +269,9 @@ pub async fn dead_letters(
     let failed = |e: &dyn std::fmt::Display| FleetError::queue("reading dead letters", e);
     let mut stream = queue.stream(&queue.run.dead()).await?;
     let state = stream.info().await.map_err(|e| failed(&e))?.state.clone();
+    if state.messages == 0 {
+        return Ok(());
+    }
     for sequence in state.first_sequence..=state.last_sequence {
         let message = match stream.get_raw_message(sequence).await {
             Ok(message) => message,

@@ -16,6 +16,9 @@ use crate::{DeadLetter, Existing, Failure, FleetError, Job, part};
 /// died of one of them.
 const SUSPICIOUS: i64 = 3;
 
+/// Time to take back the note of a track that is given up.
+const GRACE: Duration = Duration::from_secs(2);
+
 /// Longest pause before a store or the broker is asked again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
@@ -49,7 +52,12 @@ pub(super) async fn take_on(shared: &Shared, message: Message) {
         tokio::select! {
             done = complete(shared, &message, delivered) => done,
             () = alive => Err(Left::GivenUp),
-            () = given_up(shared) => Err(Left::GivenUp),
+            () = async {
+                given_up(shared).await;
+                if delivered >= SUSPICIOUS {
+                    tokio::time::sleep(GRACE).await;
+                }
+            } => Err(Left::GivenUp),
         }
     };
     metrics.jobs_in_hand.dec();
