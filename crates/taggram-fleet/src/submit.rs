@@ -85,7 +85,7 @@ pub async fn submit(
     if there.complete && !how.again {
         return Ok(Submitted { tracks, jobs: 0 });
     }
-    let mut sender = Sender { queue, underway: VecDeque::new(), jobs: 0 };
+    let mut sender = Sender { queue, again: how.again, underway: VecDeque::new(), jobs: 0 };
     let mut job = Job { number: 0, tracks: Vec::new() };
     let mut bytes = 0;
     for track in listing.into_lines()? {
@@ -113,6 +113,7 @@ pub async fn submit(
 /// Sends jobs, many underway at a time.
 struct Sender<'a> {
     queue: &'a Queue,
+    again: bool,
     underway: VecDeque<(PublishAckFuture, Job)>,
     jobs: u64,
 }
@@ -134,7 +135,11 @@ impl Sender<'_> {
     }
 
     async fn publish(&self, job: &Job) -> Result<PublishAckFuture, FleetError> {
-        let message = PublishMessage::build().payload(job.to_bytes()?.into()).message_id(job.id());
+        let mut message = PublishMessage::build().payload(job.to_bytes()?.into());
+        if !self.again {
+            // The broker drops what it was sent a moment ago; who sends again means it.
+            message = message.message_id(job.id());
+        }
         let subject = self.queue.run.job_subject();
         let sent = self.queue.context.send_publish(subject, message).await;
         sent.map_err(|e| FleetError::queue("publishing a job", e))
