@@ -129,25 +129,32 @@ impl Queue {
                 ..StreamConfig::default()
             },
         );
-        for config in [jobs, dead] {
+        // A bucket of keys and values, which is a stream of this form. (The client's own way asks the broker for its
+        // account first, and does not understand the answer of brokers before 2.10.)
+        let notes = stream(
+            format!("KV_{}", run.notes()),
+            format!("$KV.{}.>", run.notes()),
+            RetentionPolicy::Limits,
+            StreamConfig {
+                max_messages_per_subject: 1,
+                discard: DiscardPolicy::New,
+                allow_rollup: true,
+                deny_delete: true,
+                allow_direct: true,
+                ..StreamConfig::default()
+            },
+        );
+        for config in [jobs, dead, notes] {
             let name = config.name.clone();
             context
                 .get_or_create_stream(config)
                 .await
                 .map_err(|e| FleetError::queue(&format!("making the stream {name}"), e))?;
         }
-        let notes = match context.get_key_value(run.notes()).await {
-            Ok(notes) => notes,
-            Err(_) => context
-                .create_key_value(kv::Config {
-                    bucket: run.notes(),
-                    history: 1,
-                    num_replicas: replicas,
-                    ..Default::default()
-                })
-                .await
-                .map_err(|e| FleetError::queue("making the bucket of notes", e))?,
-        };
+        let notes = context
+            .get_key_value(run.notes())
+            .await
+            .map_err(|e| FleetError::queue("opening the bucket of notes", e))?;
         Ok(Self { run: run.clone(), context, notes })
     }
 
@@ -169,6 +176,23 @@ impl Queue {
             .get_or_create_consumer(WORKERS, config)
             .await
             .map_err(|e| FleetError::queue("making the workers' consumer", e))
+    }
+
+    /// The consumer made anew: every job that the broker has is given out again, and what is done is found done.
+    pub(crate) async fn workers_anew(
+        &self,
+        patience: Duration,
+    ) -> Result<jetstream::consumer::Consumer<pull::Config>, FleetError> {
+        // Another worker may just have done so.
+        let _ = self.jobs().await?.delete_consumer(WORKERS).await;
+        self.workers(patience).await
+    }
+
+    /// Jobs that the broker has.
+    pub(crate) async fn jobs_there(&self) -> Result<u64, FleetError> {
+        let info = self.jobs().await?.get_info().await;
+        let info = info.map_err(|e| FleetError::queue("counting jobs", e))?;
+        Ok(info.state.messages)
     }
 
     async fn jobs(&self) -> Result<Stream, FleetError> {

@@ -28,6 +28,9 @@ const IN_HAND: usize = 2;
 /// How long the broker is asked for a job before it is asked again; a worker that is told to end waits no longer.
 const ASK: Duration = Duration::from_secs(2);
 
+/// Looks in a row, a moment apart, after which the broker is taken to have forgotten jobs.
+const SURE: u32 = 2;
+
 /// The note that says by which model the run is heard, and where its result goes.
 const WAY: &str = "way";
 
@@ -96,7 +99,7 @@ pub async fn work(
     tell: Tell,
 ) -> Result<Summary, FleetError> {
     agree(&queue, &analyst, &out).await?;
-    let consumer = queue.workers(options.patience).await?;
+    let mut consumer = queue.workers(options.patience).await?;
     let patience = consumer.cached_info().config.ack_wait;
     let metrics = Metrics::new()?;
     if let Some(address) = options.metrics {
@@ -117,6 +120,7 @@ pub async fn work(
     let mut hands = JoinSet::new();
     let room = Arc::new(Semaphore::new(IN_HAND));
     let mut away = Away::default();
+    let mut idle = 0;
     loop {
         let Some(place) = free_place(&room, &stop).await else { break };
         match next(&consumer).await {
@@ -136,8 +140,21 @@ pub async fn work(
             Ok(None) => {
                 away.back(&tell);
                 drop(place);
-                if options.until_empty && hands_are_empty(&room) && is_empty(&consumer).await {
-                    break;
+                match rest(&shared.queue, &consumer).await {
+                    Rest::Work => idle = 0,
+                    Rest::Nothing if options.until_empty && hands_are_empty(&room) => break,
+                    Rest::Nothing => idle = 0,
+                    Rest::Forgotten => idle += 1,
+                }
+                if idle == SURE {
+                    tell(
+                        "the broker forgot jobs that it has; it is asked for them from the first on",
+                    );
+                    idle = 0;
+                    match shared.queue.workers_anew(patience).await {
+                        Ok(anew) => consumer = anew,
+                        Err(e) => away.gone(&e, &tell).await,
+                    }
                 }
             }
             Err(e) => {
@@ -216,10 +233,25 @@ async fn next(consumer: &Consumer<pull::Config>) -> Result<Option<Message>, Flee
     }
 }
 
-/// Whether nothing is left to do or in anybody's hands.
-async fn is_empty(consumer: &Consumer<pull::Config>) -> bool {
-    let info = consumer.get_info().await;
-    info.is_ok_and(|info| info.num_pending == 0 && info.num_ack_pending == 0)
+/// What is left when no job comes.
+enum Rest {
+    /// Jobs in somebody's hands, or to come; or the broker does not say.
+    Work,
+    Nothing,
+    /// The broker has jobs and means to give them to nobody: one that was killed may remember that it gave a job
+    /// away, and not that it was to come again.
+    Forgotten,
+}
+
+async fn rest(queue: &Queue, consumer: &Consumer<pull::Config>) -> Rest {
+    let (Ok(info), Ok(there)) = (consumer.get_info().await, queue.jobs_there().await) else {
+        return Rest::Work;
+    };
+    match (info.num_pending == 0 && info.num_ack_pending == 0, there) {
+        (false, _) => Rest::Work,
+        (true, 0) => Rest::Nothing,
+        (true, _) => Rest::Forgotten,
+    }
 }
 
 /// A broker that comes and goes: said once, asked again less and less often.
