@@ -324,8 +324,11 @@ fn a_worker_that_is_told_to_end_leaves_nothing_behind() {
     let parts = fleet.parts().len() as u64;
     assert!(said.contains(&format!("{} tracks heard", 10 * parts)), "{parts} parts: {said}");
     let status = fleet.status();
-    assert_eq!(status["in_hand"], 0, "{status}");
-    assert_eq!(status["waiting"], 24 - parts, "{status}");
+    // A job that came at the last moment was given back; brokers count it as in hand until they give it away again.
+    let (waiting, in_hand) =
+        (status["waiting"].as_u64().unwrap(), status["in_hand"].as_u64().unwrap());
+    assert!(in_hand <= 1, "{status}");
+    assert_eq!(waiting + in_hand, 24 - parts, "{status}");
 
     // Without time to finish, jobs are given back at once: nobody waits a minute for them.
     let worker = fleet.worker(&["--drain=0"]);
@@ -407,11 +410,13 @@ fn a_run_is_one_listing_one_model_and_one_place() {
     assert!(stderr(&away).contains("connecting to the broker failed"), "{}", stderr(&away));
 }
 
-/// One request to a server that closes the connection afterwards; the whole answer.
+/// One request to a server that closes the connection afterwards; the whole answer. The stand-in for a bucket wants a
+/// signature and believes any.
 fn http(port: u16, method: &str, path: &str, body: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     let head = format!(
-        "{method} {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\nContent-Length: {}\r\n\r\n",
+        "{method} {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\nContent-Length: {}\r\n\
+         Authorization: AWS4-HMAC-SHA256 Credential=key/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0\r\n\r\n",
         body.len()
     );
     stream.write_all(head.as_bytes()).unwrap();
