@@ -233,7 +233,9 @@ fn export(name: &str, out: &Path) -> anyhow::Result<()> {
     let artifact = taggram::artifact(name)?;
     let d = &artifact.description;
     let Body::Network { front_end, windows, network, .. } = &d.body else {
-        bail!("{name} is no network but a classifier on what another model says: there is nothing for ONNX in it");
+        bail!(
+            "{name} is no network but a classifier on what another model says: there is nothing for ONNX in it"
+        );
     };
     let notes = [
         ("labels", serde_json::to_string(&d.labels)?),
