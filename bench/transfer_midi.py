@@ -1,7 +1,7 @@
 """Plays clips of made music in many styles: chords and a melody by chance, accompanied by MMA (Musical MIDI
 Accompaniment, Debian's `mma`), sounded by FluidSynth with a General MIDI bank. Below FOLDER/clips/midi.
 
-    python3 bench/transfer_midi.py FOLDER [CLIPS]        # default 1500; needs mma, fluidsynth, fluid-soundfont-gm, ffmpeg
+    python3 bench/transfer_midi.py FOLDER [CLIPS]        # default 550, of which some styles fail; needs mma, fluidsynth, fluid-soundfont-gm, ffmpeg
 
 The same seed gives the same notes. A third of the clips is made to sound old or poor: band-limited, saturated, with hiss.
 """
@@ -126,4 +126,4 @@ def main(folder, clips):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 1500)
+    main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 550)
