@@ -86,4 +86,4 @@ files=$(for n in $names; do printf '%s ' "$work/$n.safetensors"; done)
 # shellcheck disable=SC2086 # the list is meant to be split
 "$LATENCY" "${ROUNDS:-15}" $files >"$work/latency"
 # shellcheck disable=SC2086
-python3 "$here/compression_table.py" "$work" $pairs >"$here/../docs/results/compression.md"
+python3 "$here/compression_table.py" "$work" "$data" $pairs >"$here/../docs/results/compression.md"

@@ -5,6 +5,7 @@ import json
 import math
 import pathlib
 import platform
+import struct
 import sys
 
 NAMES = {
@@ -14,7 +15,7 @@ NAMES = {
     "resnet18": "ResNet18 (mel)",
     "resnet18-int8": "ResNet18 (mel), int8",
     "mlp": "MLP",
-    "mlp-pruned": "MLP, 60 % of the weights 0, the rest int8",
+    "mlp-pruned": "MLP, half of the weights 0, the rest int8",
     "musicnn": "musicnn",
     "musicnn-int8": "musicnn, int8",
 }
@@ -43,6 +44,34 @@ def records(path):
     return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
 
 
+def size_in_floats(path):
+    """Bytes of a model whose weights are stored whole, with 4 bytes a weight, however it is stored."""
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+    tensors = [t for name, t in header.items() if name != "__metadata__"]
+    return 8 + length + sum(4 * math.prod(t["shape"]) for t in tensors)
+
+
+def compare_tags(work, shown):
+    """How far musicnn in integers is from itself; `shown` are the songs that its ranges may come from."""
+    names = ("musicnn", "musicnn-int8")
+    tags = [{pathlib.Path(r["path"]).stem: r["tags"] for r in records(work / f"{m}.tags")} for m in names]
+    genres = [{pathlib.Path(r["path"]).stem: r["genre"] for r in records(work / f"{m}.genres")} for m in names]
+    print("\nmusicnn in integers beside musicnn in floats (its ranges come from the clips that are train songs):\n")
+    print("| clips | tags differ in the mean | at most | same genre |")
+    print("|---|---:|---:|---:|")
+    for what, keep in (
+        ("all", lambda song: True),
+        ("those that the ranges come from", lambda song: song in shown),
+        ("the others", lambda song: song not in shown),
+    ):
+        songs = [s for s in tags[0] if keep(s)]
+        apart = [abs(p - tags[1][s][tag]) for s in songs for tag, p in tags[0][s].items()]
+        same = sum(genres[0][s] == genres[1][s] for s in songs)
+        print(f"| {what} | {sum(apart) / len(apart):.4f} | {max(apart):.3f} | {same} of {len(songs)} |")
+
+
 def processor():
     for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
@@ -52,7 +81,8 @@ def processor():
 
 def main():
     work = pathlib.Path(sys.argv[1])
-    pairs = [p.split(":") for p in sys.argv[2:]]
+    data = pathlib.Path(sys.argv[2])
+    pairs = [p.split(":") for p in sys.argv[3:]]
     latency = {}
     for line in (work / "latency").read_text().splitlines():
         file, best, median, size = line.rsplit(" ", 3)
@@ -60,7 +90,8 @@ def main():
     print("# Compression\n")
     print("Remade by `bench/compression.sh DATA WORK [RESNET18]`. Recipes: `recipes/compress-*.toml`. Accuracy is on the")
     print("290 test songs of `fault-filtered`; ranges, pruning and tuning saw train songs only. Latency is of 30 s of feature map")
-    print("(of one row for the MLP) on one thread, all models in turn in one run; memory is the most that a whole process held.\n")
+    print("(of one row for the MLP) on one thread, all models in turn in one run; memory is the most that a whole process held. Sizes are")
+    print("compared with the model before in floats of 32 bits, as the source does.\n")
     print(f"{processor()}.\n")
     print("| model | accuracy | McNemar | bytes | smaller | best (median) ms | faster | peak MiB |")
     print("|---|---:|---|---:|---:|---:|---:|---:|")
@@ -76,7 +107,7 @@ def main():
             accuracy = f"{100 * sum(told.values()) / len(told):.1f} %" if told else "see below"
             test = smaller = faster = ""
             if name == after:
-                smaller = f"{latency[before][2] / size:.2f} ×"
+                smaller = f"{size_in_floats(work / f'{before}.safetensors') / size:.2f} ×"
                 faster = f"{latency[before][0] / best:.2f} ×"
                 if told and base:
                     first, second, p = mcnemar(base, told)
@@ -89,19 +120,7 @@ def main():
     print("(on a split with leakage, see [System 3](system3.md)).")
     tags = work / "musicnn.tags"
     if tags.exists():
-        a, b = records(tags), records(work / "musicnn-int8.tags")
-        differences = []
-        for x, y in zip(a, b):
-            differences += [abs(p - y["tags"][tag]) for tag, p in x["tags"].items()]
-        genres = [
-            {r["path"]: r["genre"] for r in records(work / f"{m}.genres")}
-            for m in ("musicnn", "musicnn-int8")
-        ]
-        same = sum(genres[1].get(k) == v for k, v in genres[0].items())
-        print(
-            f"\nmusicnn on the {len(a)} clips: tags differ by {sum(differences) / len(differences):.4f} in the mean, "
-            f"{max(differences):.3f} at most; the genre of its head is the same for {same} of {len(genres[0])}."
-        )
+        compare_tags(work, set((data / "splits" / "fault_filtered_train.txt").read_text().split()))
 
 
 main()

@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
 # Makes the transfer set of recipes/default.toml: 30-second clips of freely licensed music out of
-# Debian's packages of games, their feature maps, and what musicnn says of them. No clip has a genre.
+# Debian's packages of games, of music made by chance, and of changed train songs; their feature maps, and what musicnn
+# says of them. No clip has a genre.
 #
-#   bench/transfer-set.sh [FOLDER]          # default runs/transfer; needs apt-get, ffmpeg, about 12 GB, and
-#                                           # musicnn imported (taggram model import …)
+#   bench/transfer-set.sh [FOLDER] [DATASET]    # default runs/transfer ../shared/data/gtzan; needs apt-get, ffmpeg, mma,
+#                                               # fluidsynth, fluid-soundfont-gm, about 25 GB, and musicnn imported
+#                                               # (taggram model import …)
 #
 # The audio is fetched by whoever runs this and is never part of the repository; the packages and
 # their versions are written to FOLDER/packages.txt, the source of each clip to FOLDER/clips.txt.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-out="$(realpath -m "${1:-runs/transfer}")"
+out="$(realpath -m "${1:-runs/transfer}")" dataset="${2:-../shared/data/gtzan}"
 taggram="${TAGGRAM:-target/release/taggram}"
 packages=(
     0ad-data ardentryst asc-music berusky2-data boswars-data btanks-data caveexpress-data
@@ -25,7 +27,7 @@ packages=(
     wesnoth-1.16-music widelands-data wizznic-data wordwarvi-sound xblast-tnt-musics xmoto-data
     zaz-data
 )
-mkdir -p "$out/packages" "$out/files" "$out/clips/music"
+mkdir -p "$out/packages" "$out/files" "$out/clips/music" "$out/clips/train"
 (cd "$out/packages" && apt-get download -q "${packages[@]}")
 ls "$out/packages" > "$out/packages.txt"
 for package in "$out"/packages/*.deb; do
@@ -40,7 +42,8 @@ for package in "$out"/packages/*.deb; do
         rm "$archive"
     done
 done
-python3 bench/transfer_clips.py "$out"
+python3 bench/transfer_clips.py "$out" "$dataset"
+python3 bench/transfer_midi.py "$out"
 "$taggram" dataset extract "$out/clips" --recipe recipes/default.toml --out "$out/maps"
 mkdir -p "$out/taggrams"
 "$taggram" tags "$out/clips" --model msd-musicnn --format npy --out "$out/taggrams/musicnn.npy"

@@ -62,7 +62,8 @@ async function listen(file) {
   running = new AbortController();
   const { signal } = running;
   song = { file, answers: new Map(), shown: null };
-  begin(file);
+  begin(file.name);
+  play(file);
   try {
     await classify(at("model").value || undefined, signal, true);
     say(`Done: ${at("verdict").textContent}.`);
@@ -94,19 +95,22 @@ async function classify(model, signal, live) {
   }
 }
 
-function begin(file) {
+function begin(name) {
   at("problem").hidden = true;
   at("result").hidden = false;
   at("comparison").hidden = true;
   at("warnings").hidden = true;
   at("compared").replaceChildren();
   at("numbers").replaceChildren();
-  at("name").textContent = file.name;
+  at("name").textContent = name;
   at("verdict").textContent = "…";
   at("after").textContent = "";
   for (const id of ["json", "png", "svg"]) at(id).disabled = true;
   chart.clear();
-  say(`Listening to ${file.name}…`);
+  say(`Listening to ${name}…`);
+}
+
+function play(file) {
   if (audio.src) URL.revokeObjectURL(audio.src);
   audio.hidden = false;
   at("sound").hidden = true;
@@ -269,6 +273,53 @@ async function loadModels() {
 
 let recording = null;
 
+/**
+ * Hears the microphone while it records: what may hold a window that was not heard yet is sent again
+ * and again, and the picture grows. In the end the whole recording is sent, and that answer counts.
+ */
+async function hear(current) {
+  const model = models.find(({ name }) => name === at("model").value) ?? models[0];
+  if (!model) return;
+  running?.abort();
+  running = new AbortController();
+  const { signal } = running;
+  song = null;
+  begin("microphone");
+  audio.hidden = true;
+  chart.begin(model);
+  say("Recording from the microphone; press Stop to hear the final verdict.");
+  let windows = 0;
+  const refresh = ({ starts_s, probabilities }, from) => {
+    const width = model.labels.length;
+    starts_s.forEach((start, i) => {
+      // A window that ends with the stretch, and not a whole number of hops after its start, comes later.
+      if (Math.abs(start - i * model.hop_s) > 0.01) return;
+      chart.append({ start_s: from + start, probabilities: probabilities.slice(i * width, (i + 1) * width) });
+      windows += 1;
+    });
+    const means = chart.means();
+    const best = means.indexOf(Math.max(...means));
+    at("verdict").textContent = `${model.labels[best]} ${percent(means[best])}`;
+    at("after").textContent = `after ${windows} window${windows > 1 ? "s" : ""} · still recording`;
+  };
+  while (recording === current) {
+    const from = windows * model.hop_s;
+    if (current.seconds() < from + model.patch_s + 0.1) {
+      await new Promise((done) => setTimeout(done, 250));
+      continue;
+    }
+    try {
+      const response = await ask(current.since(from), { taggram: true, model: model.name }, signal);
+      const { taggram } = await response.json();
+      if (recording === current) refresh(taggram, from);
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      // Too many songs at once, perhaps: what was recorded is kept and heard later.
+      await new Promise((done) => setTimeout(done, 1000));
+    }
+  }
+}
+
 async function toggleRecording() {
   const button = at("record");
   if (recording) {
@@ -285,7 +336,7 @@ async function toggleRecording() {
     button.textContent = "Stop";
     button.setAttribute("aria-pressed", "true");
     button.classList.add("on");
-    say("Recording from the microphone; press Stop to hear the verdict.");
+    hear(recording);
   } catch (error) {
     failed(new Refused(`the microphone cannot be used (${error.message})`));
   }

@@ -1,8 +1,8 @@
 // The microphone as a WAV file: mono, 16 bit, at the sound card's rate.
 
-/** Samples −1…1, in blocks, as a WAV file. */
-export function wav(blocks, rate) {
-  const count = blocks.reduce((sum, block) => sum + block.length, 0);
+/** Samples −1…1, in blocks, as a WAV file; the first `skip` samples are left out. */
+export function wav(blocks, rate, skip = 0) {
+  const count = blocks.reduce((sum, block) => sum + block.length, -skip);
   const view = new DataView(new ArrayBuffer(44 + 2 * count));
   const text = (at, letters) => [...letters].forEach((c, i) => view.setUint8(at + i, c.charCodeAt(0)));
   text(0, "RIFF");
@@ -19,7 +19,9 @@ export function wav(blocks, rate) {
   view.setUint32(40, 2 * count, true);
   let at = 44;
   for (const block of blocks) {
-    for (const sample of block) {
+    const from = Math.min(skip, block.length);
+    skip -= from;
+    for (const sample of block.subarray(from)) {
       view.setInt16(at, Math.round(32767 * Math.min(1, Math.max(-1, sample))), true);
       at += 2;
     }
@@ -27,7 +29,10 @@ export function wav(blocks, rate) {
   return new File([view], "recording.wav", { type: "audio/wav" });
 }
 
-/** Records until `stop()` is called, which gives the file. `onTime(seconds)` tells how long it is. */
+/**
+ * Records until `stop()` is called, which gives the file; `since(seconds)` gives what was recorded from
+ * then until now. `onTime(seconds)` tells how long it is, and so does `seconds()`.
+ */
 export async function record(onTime) {
   const stream = await navigator.mediaDevices.getUserMedia({
     // What telephones do to voices would change the music.
@@ -38,13 +43,16 @@ export async function record(onTime) {
   // An audio worklet would have to be a file of its own for the same few lines.
   const tap = context.createScriptProcessor(4096, 1, 1);
   const blocks = [];
+  const seconds = () => (blocks.length * 4096) / context.sampleRate;
   tap.onaudioprocess = (event) => {
     blocks.push(event.inputBuffer.getChannelData(0).slice());
-    onTime((blocks.length * 4096) / context.sampleRate);
+    onTime(seconds());
   };
   source.connect(tap);
   tap.connect(context.destination);
   return {
+    seconds,
+    since: (from) => wav(blocks, context.sampleRate, Math.round(from * context.sampleRate)),
     async stop() {
       tap.disconnect();
       source.disconnect();

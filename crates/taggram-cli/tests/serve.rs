@@ -268,6 +268,30 @@ fn read_answer(stream: &mut TcpStream) -> Option<String> {
     }
 }
 
+/// One address has a song under way; its second is told 429, and let in when the first is done.
+#[test]
+fn a_client_over_its_share_is_told_to_wait() {
+    let server = Server::start(&["--per-client", "1"]);
+    let file = wav_i16(&song(3.0, 22_050), 22_050, 1);
+    let request = post("/v1/classify", &file, CLOSE);
+    let mut first = server.connect();
+    first.write_all(&request[..request.len() / 2]).unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    for path in ["/v1/classify", "/v1/classify?stream=true", "/"] {
+        let start = Instant::now();
+        let refused = server.raw(&post(path, &file, CLOSE));
+        assert_eq!(status(&refused), 429, "{refused}");
+        assert!(refused.to_ascii_lowercase().contains("retry-after: 1"), "{refused}");
+        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    }
+    first.write_all(&request[request.len() / 2..]).unwrap();
+    assert_eq!(status(&read_answer(&mut first).unwrap()), 200);
+    drop(first);
+    assert_eq!(status(&server.raw(&request)), 200);
+    let counters = server.raw(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    assert!(counters.contains("taggram_rejections_total{cause=\"too_many\"} 3"), "{counters}");
+}
+
 #[test]
 fn an_address_in_use_is_told_and_so_is_a_missing_model() {
     let server = Server::start(&[]);

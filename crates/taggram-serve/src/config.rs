@@ -9,6 +9,9 @@ pub struct Config {
     pub cores: usize,
     /// Songs that may be listened to or wait for it; one more is refused at once.
     pub queue: usize,
+    /// Songs of one address that may be under way at once, from their first byte to the answer; no
+    /// bound when absent. Behind a proxy all clients have its address.
+    pub per_client: Option<usize>,
     /// Songs that may be listened to while they still arrive (`stream=true`).
     pub streams: usize,
     /// Connections that are open at once.
@@ -42,6 +45,7 @@ impl Default for Config {
         Self {
             cores,
             queue: 128,
+            per_client: None,
             streams: 32,
             connections: 1024,
             max_bytes: 64 << 20,

@@ -19,6 +19,7 @@ mod arriving;
 mod budget;
 mod check;
 mod config;
+mod guests;
 mod hear;
 mod metrics;
 mod openapi;

@@ -52,8 +52,10 @@ pub enum Code {
     TooShort,
     /// No such model is served here.
     NoModel,
-    /// Too many songs at once.
+    /// Too many songs at once of all clients.
     Busy,
+    /// Too many songs at once of this client.
+    TooMany,
     /// The service is about to stop.
     Stopping,
     /// The song took longer than is allowed.
@@ -77,6 +79,7 @@ impl Code {
             Self::TooShort => "too_short",
             Self::NoModel => "no_model",
             Self::Busy => "busy",
+            Self::TooMany => "too_many",
             Self::Stopping => "stopping",
             Self::TooMuchWork => "too_much_work",
             Self::Bug => "bug",
@@ -93,6 +96,7 @@ impl Code {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotAudio => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Undecodable | Self::TooShort => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
             Self::Busy | Self::Stopping | Self::TooMuchWork => StatusCode::SERVICE_UNAVAILABLE,
             Self::Bug => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -104,7 +108,8 @@ impl Problem {
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         let status = code.status();
         let title = status.canonical_reason().unwrap_or("Error");
-        let retry_after_s = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
+        let later = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS];
+        let retry_after_s = later.contains(&status).then_some(1);
         Self {
             kind: "about:blank",
             title,

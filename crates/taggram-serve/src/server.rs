@@ -6,6 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
@@ -13,6 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::guests::Peer;
 use crate::patience::Patient;
 use crate::{Service, router};
 
@@ -72,7 +76,7 @@ pub async fn serve(
 }
 
 fn accept(
-    (stream, _): (TcpStream, SocketAddr),
+    (stream, peer): (TcpStream, SocketAddr),
     application: &Router,
     service: &Arc<Service>,
     connections: &Arc<Semaphore>,
@@ -84,11 +88,13 @@ fn accept(
     };
     // Answers are small; waiting to fill packets would only delay them.
     let _ = stream.set_nodelay(true);
-    tokio::spawn(converse(stream, application.clone(), service.clone(), permit, watcher));
+    let application = application.clone();
+    tokio::spawn(converse(stream, Peer(peer.ip()), application, service.clone(), permit, watcher));
 }
 
 async fn converse(
     stream: TcpStream,
+    peer: Peer,
     application: Router,
     service: Arc<Service>,
     permit: OwnedSemaphorePermit,
@@ -97,12 +103,17 @@ async fn converse(
     service.metrics.connections.inc();
     let patience = service.config.patience;
     let stream = TokioIo::new(Patient::new(stream, patience));
+    let application = TowerToHyperService::new(application);
+    let answer = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        application.call(request)
+    });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(patience)
         .max_buf_size(HEAD)
         .max_headers(HEADERS)
-        .serve_connection(stream, TowerToHyperService::new(application));
+        .serve_connection(stream, answer);
     // Broken connections are the client's affair; what they cost is counted elsewhere.
     let _ = watcher.watch(connection).await;
     service.metrics.connections.dec();

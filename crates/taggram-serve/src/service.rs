@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use axum::http::Extensions;
 use taggram::Model;
 
 use crate::budget::Budget;
+use crate::guests::{Guest, Guests};
 use crate::metrics::Metrics;
 use crate::problem::{Code, Problem};
 use crate::turns::Turns;
@@ -18,6 +20,8 @@ pub struct Service {
     pub(crate) turns: Turns,
     /// Songs in the queue or listened to.
     pub(crate) queue: Budget,
+    /// Songs under way of each client.
+    guests: Guests,
     /// Songs listened to while they arrive.
     pub(crate) streams: Budget,
     /// Bytes of bodies in memory.
@@ -44,6 +48,7 @@ impl Service {
         Ok(Arc::new(Self {
             turns: Turns::new(config.cores),
             queue: Budget::new(config.queue as u64),
+            guests: Guests::new(config.per_client),
             streams: Budget::new(config.streams as u64),
             memory: Budget::new(config.max_memory),
             metrics,
@@ -80,6 +85,15 @@ impl Service {
                 Code::NoModel,
                 format!("no such model is served here; there is {}", names.join(", ")),
             )
+        })
+    }
+
+    /// Lets a request of a client in, unless that has as many under way as it may.
+    pub(crate) fn admit(&self, extensions: &Extensions) -> Result<Guest, Problem> {
+        self.guests.admit(extensions).ok_or_else(|| {
+            let most = self.guests.most();
+            let text = format!("{most} songs of yours are under way already; wait for one of them");
+            Problem::new(Code::TooMany, text)
         })
     }
 

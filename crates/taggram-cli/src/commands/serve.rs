@@ -26,6 +26,9 @@ pub struct Serve {
     /// Songs that may wait or be listened to; one more is told 503 at once
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..=8192))]
     queue: u16,
+    /// Songs that one address may have under way; one more is told 429 at once [default: no bound]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=8192))]
+    per_client: Option<u16>,
     /// Largest body, MiB
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4096))]
     max_size: u16,
@@ -65,6 +68,7 @@ pub fn run(arguments: &Serve) -> anyhow::Result<Outcome> {
     let config = Config {
         cores: arguments.jobs.map_or(defaults.cores, usize::from),
         queue: arguments.queue.into(),
+        per_client: arguments.per_client.map(usize::from),
         streams: defaults.streams.min(arguments.queue.into()),
         max_bytes: u64::from(arguments.max_size) << 20,
         max_seconds: f64::from(arguments.max_length) * 60.0,

@@ -50,6 +50,7 @@ use crate::upload::Upload;
         (status = 413, description = "Too many bytes, seconds, channels or Hz", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "Not audio", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Audio that cannot be decoded, or without a sound in it", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many songs at once of this client: try again after `Retry-After` seconds", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Too many songs at once: try again after `Retry-After` seconds", body = Problem, content_type = "application/problem+json"),
     ),
     security((), ("key" = [])),
@@ -78,6 +79,7 @@ pub(crate) async fn answer(
     if service.queue.is_empty() {
         return Err(service.busy());
     }
+    let guest = service.admit(request.extensions())?;
     let start = Instant::now();
     let (name, bytes, memory) = Upload::open(service, request).await?.all().await?;
     service.metrics.receive.observe(start.elapsed().as_secs_f64());
@@ -92,7 +94,7 @@ pub(crate) async fn answer(
         let turn = Arc::new(Mutex::new(turn));
         let answer = hear(&task, Source::Bytes(bytes), &turn, |_| {});
         // What a request holds is given back when it is worked off, not when its client leaves.
-        drop((place, memory));
+        drop((place, memory, guest));
         answer
     });
     working.await.unwrap_or_else(|e| {

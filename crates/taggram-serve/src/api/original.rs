@@ -45,6 +45,7 @@ pub struct OriginalAnswer {
         (status = 413, description = "Too many bytes, seconds, channels or Hz", body = OriginalAnswer),
         (status = 415, description = "Not audio", body = OriginalAnswer),
         (status = 422, description = "Audio that cannot be decoded, or without a sound in it", body = OriginalAnswer),
+        (status = 429, description = "Too many songs at once of this client: try again after `Retry-After` seconds", body = OriginalAnswer),
         (status = 503, description = "Too many songs at once", body = OriginalAnswer),
     ),
     security((), ("key" = [])),

@@ -31,6 +31,7 @@ pub(crate) async fn classify(
     request: Request,
 ) -> Result<Response, Problem> {
     let model = service.model(options.model.as_deref())?;
+    let guest = service.admit(request.extensions())?;
     let stream = service.streams.share(1).ok_or_else(|| service.busy())?;
     let place = service.queue.share(1).ok_or_else(|| service.busy())?;
     let mut upload = Upload::open(&service, request).await?;
@@ -78,7 +79,7 @@ pub(crate) async fn classify(
             Ok(answer) => teller.ended(&task, answer),
             Err(problem) => teller.problem(&task, problem),
         }
-        drop((place, stream));
+        drop((place, stream, guest));
     });
     let counting = service.clone();
     tokio::spawn(async move {

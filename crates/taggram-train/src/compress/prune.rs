@@ -12,7 +12,7 @@ use super::{CompressRecipe, Compressed, cannot, sign};
 use crate::dataset::Dataset;
 use crate::error::TrainError;
 use crate::fit::Progress;
-use crate::train_classifier::{HeadRecipe, tune_dense};
+use crate::train_classifier::{HeadRecipe, refit_temperature, tune_dense};
 
 /// The `prune` recipe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -193,6 +193,12 @@ fn classifier_weights(
     }
     let mut made = artifact.clone();
     made.weights = weights;
+    // The zeros make it less sure of itself than the whole was, and the tuning more.
+    refit_temperature(&mut made, &head, dataset)?;
+    notice(&format!(
+        "temperature {:.3} by the validation songs, {:.3} before",
+        made.description.calibration.temperature, artifact.description.calibration.temperature
+    ));
     Ok(made)
 }
 

@@ -4,6 +4,9 @@ use taggram_model::architectures::{Architecture, Compact, Heads};
 use taggram_model::{Engine, Network, NetworkBuilder, Op, PoolKind, Weights};
 
 use super::*;
+use crate::dataset::Dataset;
+use crate::dataset::tests::real;
+use crate::fit::Quiet;
 use crate::grad::Trainable;
 use crate::rng::Rng;
 
@@ -122,6 +125,18 @@ fn models_that_a_method_cannot_help_get_a_sentence() {
     let mut quiet = |_: &str| {};
     let error = quantize(&artifact, None, &recipe, &mut quiet).err().unwrap().to_string();
     assert!(error.contains("give a dataset"), "{error}");
+    if let Some(folder) = real("mel") {
+        let songs = Dataset::open(&folder).unwrap();
+        let mut other = artifact.clone();
+        if let taggram_model::Body::Network { front_end, .. } = &mut other.description.body {
+            front_end.n_fft = 4096;
+        }
+        let error = quantize(&other, Some(&songs), &recipe, &mut quiet).err().unwrap();
+        assert!(error.to_string().contains("it was made by Mel"), "{error}");
+        other.description.recipe = "Imported from elsewhere".into();
+        let error = prune(&other, &songs, &Prune::default(), &mut Quiet, &mut quiet).err().unwrap();
+        assert!(error.to_string().contains("not trained by `taggram train`"), "{error}");
+    }
     if let taggram_model::Body::Network { quantisation, .. } = &mut artifact.description.body {
         *quantisation = Some(taggram_model::Quantisation::default());
     }

@@ -29,8 +29,11 @@ impl Tuner {
             return Err(cannot(artifact, "it has no network of its own to tune"));
         };
         let mut recipe = Recipe::parse(&artifact.description.recipe, "the model's recipe")
-            .map_err(|e| {
-                cannot(artifact, format!("it holds no recipe that it could be tuned by ({e})"))
+            .map_err(|_| {
+                cannot(
+                    artifact,
+                    "it was not trained by `taggram train`, so it holds no recipe that what is left could be tuned by",
+                )
             })?;
         recipe.data.teachers.clear();
         recipe.data.genres_from.clear();

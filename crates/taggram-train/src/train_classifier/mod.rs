@@ -296,6 +296,39 @@ pub(crate) fn tune_dense(
     Ok(all)
 }
 
+/// Fits the temperature of `artifact`, whose recipe is `recipe`, anew on the validation songs of the
+/// recipe's split, which a classifier does not learn from. Nothing changes where there are none.
+///
+/// # Errors
+/// Data that cannot be read or does not fit the classifier.
+pub(crate) fn refit_temperature(
+    artifact: &mut Artifact,
+    recipe: &HeadRecipe,
+    dataset: &Dataset,
+) -> Result<(), TrainError> {
+    let (Body::Head { classifier, .. } | Body::Descriptors { classifier, .. }) =
+        &artifact.description.body
+    else {
+        return Ok(());
+    };
+    let pipeline = artifact
+        .pipeline(classifier)
+        .map_err(|e| TrainError::malformed(artifact.description.name.clone(), e.to_string()))?;
+    let songs = dataset.split(&recipe.data.split)?.valid;
+    if songs.is_empty() {
+        return Ok(());
+    }
+    let input = read(recipe, dataset, &songs, 0)?;
+    let (mut labels, mut said) = (Vec::new(), Vec::new());
+    for &t in &songs {
+        labels.push(dataset.tracks[t].genre);
+        said.push(song_answer(&pipeline, &input.of[&t], &dataset.tracks[t])?);
+    }
+    let temperature = fit_temperature(&labels, &said);
+    artifact.description.calibration.temperature = temperature as f32;
+    Ok(())
+}
+
 /// The songs that are learnt from. A classifier has no epochs to choose, so validation songs are
 /// left alone too.
 fn train_songs(recipe: &HeadRecipe, dataset: &Dataset) -> Result<Vec<usize>, TrainError> {
