@@ -1,19 +1,23 @@
-"""Cuts up to two 30-second clips from each music file below FOLDER/files into FOLDER/clips/music.
+"""Cuts up to eight 30-second clips from each music file below FOLDER/files into FOLDER/clips/music, and changes
+the train songs that DATASET has audio of in twelve ways each into FOLDER/clips/train.
 
-    python3 bench/transfer_clips.py FOLDER
+    python3 bench/transfer_clips.py FOLDER DATASET
 
 Files are taken once, by their content, in the order of their hash, so that the same packages give
-the same clips. Short sounds (under 12 s or 250 kB) are effects, not music.
+the same clips. Short sounds (under 12 s or 250 kB) are effects, not music. A train song is played faster or slower,
+through another room or receiver, or under other music; validation and test songs are never touched.
 """
 
 import hashlib
 import os
+import random
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
 KINDS = ("ogg", "mp3", "opus", "flac", "oga", "wav", "xm", "mod", "it", "s3m")
 RATE, LENGTH_S, SHORTEST_S, SMALLEST = 22_050, 30.2, 12.0, 250_000
+MOST, CHANGES = 8, 12
 
 
 def duration(path):
@@ -26,13 +30,32 @@ def duration(path):
 
 
 def starts(seconds):
-    """Where clips begin: one of a short file, else at a quarter and at three quarters."""
-    if seconds < 2 * LENGTH_S:
-        return [0.0]
-    return [max(0.0, part * seconds - LENGTH_S / 2) for part in (0.25, 0.75)]
+    """Where clips begin: spread over the file, at most MOST of them, none over another."""
+    count = max(1, min(MOST, int(seconds / LENGTH_S)))
+    return [max(0.0, (i + 0.5) / count * seconds - LENGTH_S / 2) for i in range(count)]
 
 
-def main(folder):
+def changed(rng):
+    """What ffmpeg does to a train song."""
+    filters = [f"asetrate={RATE}*{rng.uniform(0.85, 1.18):.3f},aresample={RATE}"]
+    if rng.random() < 0.6:
+        filters.append(f"equalizer=f={rng.choice([120, 400, 1500, 4000])}:t=o:w=2:g={rng.uniform(-9, 9):.1f}")
+    if rng.random() < 0.4:
+        filters.append(f"highpass=f={rng.choice([60, 150, 250])},lowpass=f={rng.choice([3500, 5000, 7000])}")
+    if rng.random() < 0.3:
+        filters.append("aecho=0.8:0.7:40|70:0.3|0.2")
+    return ",".join(filters)
+
+
+def train_songs(dataset):
+    """The audio of train songs, by their ids."""
+    with open(os.path.join(dataset, "splits", "fault_filtered_train.txt")) as file:
+        ids = file.read().split()
+    paths = [os.path.join(dataset, "audio", i.split(".")[0], f"{i}.flac") for i in ids]
+    return [p for p in paths if os.path.exists(p)]
+
+
+def main(folder, dataset):
     found = {}
     for place, _, names in os.walk(os.path.join(folder, "files")):
         for name in names:
@@ -57,6 +80,24 @@ def main(folder):
         out.writelines(pool.map(cut, enumerate(jobs)))
     print(f"{len(files)} files, {len(jobs)} clips")
 
+    def change(job):
+        number, path = job
+        rng = random.Random(number)
+        clip = os.path.join(folder, "clips", "train", f"train.{number:05}.wav")
+        command = ["ffmpeg", "-v", "error", "-y", "-i", path]
+        graph = f"[0:a]{changed(rng)}[a]"
+        if rng.random() < 0.5:
+            other = rng.randrange(len(jobs))
+            command += ["-i", os.path.join(folder, "clips", "music", f"music.{other:05}.wav")]
+            graph += f";[1:a]volume={rng.uniform(-14, -3):.1f}dB[b];[a][b]amix=duration=first:normalize=0,volume=-3dB[a]"
+        command += ["-filter_complex", graph, "-map", "[a]", "-ac", "1", "-ar", str(RATE), "-t", str(LENGTH_S), clip]
+        subprocess.run(command, capture_output=True, timeout=120)
+
+    songs = [path for path in train_songs(dataset) for _ in range(CHANGES)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(change, enumerate(songs)))
+    print(f"{len(songs)} changed train songs")
+
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], sys.argv[2])

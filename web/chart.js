@@ -65,10 +65,12 @@ function ticks(seconds, most) {
 export class TaggramChart {
   /**
    * Draws into `host`, an empty block element.
-   * `onSeek(seconds)` is called when a place is chosen, `onToggle()` on the space bar.
+   * `onSeek(seconds)` is called when a place is chosen, `onToggle()` on the space bar. Without
+   * `spectrum` there is no room for a spectrogram.
    */
-  constructor(host, { onSeek = () => {}, onToggle = () => {} } = {}) {
+  constructor(host, { onSeek = () => {}, onToggle = () => {}, spectrum = true } = {}) {
     this.host = host;
+    this.spectrum = spectrum;
     this.onSeek = onSeek;
     this.onToggle = onToggle;
     this.base = document.createElement("canvas");
@@ -225,8 +227,8 @@ export class TaggramChart {
     const names = order.map((l) => context.measureText(this.labels[l]).width);
     const left = Math.min(Math.max(40, ...names) + 12, width * 0.32);
     const right = width - (wide ? 150 : 46);
-    const spectrum = wide ? 150 : 100;
-    const rows_top = spectrum + 12;
+    const spectrum = this.spectrum ? (wide ? 150 : 100) : 0;
+    const rows_top = spectrum > 0 ? spectrum + 12 : 0;
     const bottom = rows_top + row * Math.max(order.length, 10);
     return { width, wide, means, order, row, size, left, right, spectrum, rows_top, bottom, height: bottom + 30 };
   }
@@ -263,6 +265,7 @@ export class TaggramChart {
   }
 
   #drawSpectrum(context, box, colours) {
+    if (!this.spectrum) return;
     context.fillStyle = colours.track;
     context.fillRect(box.left, 0, box.right - box.left, box.spectrum);
     if (this.spectrogram) {

@@ -7,6 +7,7 @@ const byId = (id) => document.getElementById(id);
 const audio = byId("audio");
 const worker = new Worker(new URL("./hls-worker.js", import.meta.url), { type: "module" });
 const chart = new TaggramChart(byId("chart"), {
+  spectrum: false,
   onSeek: (seconds) => { audio.currentTime = seconds; },
   onToggle: () => (audio.paused ? audio.play() : audio.pause()),
 });
@@ -19,8 +20,12 @@ let hls = null;
 let trim = null;
 let last = null;
 let about = null;
+/** Initialisations of segments by their addresses: promises, since they are fetched beside the segments. */
+const initialisations = new Map();
 /** Segments are decrypted one after the other, in their order. */
 let queue = Promise.resolve();
+/** Counts streams: what still comes of an earlier one is not heard. */
+let turn = 0;
 
 worker.onmessage = ({ data }) => {
   if (data.kind === "ready") {
@@ -45,8 +50,8 @@ worker.onmessage = ({ data }) => {
   if (notes.length > 0) say(notes.join(" "));
   state.finished ||= data.kind === "finished";
   const speed = data.heard_s / (data.busy_ms / 1e3);
-  byId("cost").textContent = `${clock(data.heard_s)} of music in ${Math.round(data.busy_ms)} ms of this machine's time`
-    + ` (${Math.round(speed)} × real time) · ${state.segments} segments, ${Math.round(state.bytes / 1024)} KiB`;
+  byId("cost").textContent = `${clock(data.heard_s)} of music heard in ${(data.busy_ms / 1e3).toFixed(1)} s of this machine's time,`
+    + ` ${Math.round(speed)} × as fast as it plays · ${state.segments} segments, ${Math.round(state.bytes / 1024)} KiB`;
 };
 
 function say(text) {
@@ -57,23 +62,38 @@ function say(text) {
 function show(verdict) {
   state.verdict = verdict;
   const scores = [...verdict.scores].sort((a, b) => b[1] - a[1]).slice(0, 3);
-  byId("verdict").textContent = scores.map(([genre, p]) => `${genre} ${percent(p)}`).join(" · ");
+  const [first, ...others] = scores.map(([genre, p]) => `${genre} ${percent(p)}`);
+  // A genre that is none of the labels: "unknown", and what is nearest is no verdict.
+  const sure = verdict.scores.some(([genre]) => genre === verdict.genre);
+  byId("verdict").textContent = sure ? first : verdict.genre;
+  byId("others").textContent = (sure ? others : [first, ...others]).join(" · ");
 }
 
 /** A copy of a segment that was fetched for playing: each is heard once, in the order of the stream. */
-async function take(frag, copy) {
+async function take(frag, copy, mine) {
+  if (mine !== turn) return;
   if (frag.type === "subtitle" || typeof frag.sn !== "number") return;
   if (last !== null && frag.sn <= last.sn) return;
   const joins = last === null || (frag.sn === last.sn + 1 && frag.cc === last.cc);
   last = { sn: frag.sn, cc: frag.cc };
   const bytes = new Uint8Array(await plain(frag, copy));
-  const given = frag.initSegment?.data;
-  const initialisation = given ? new Uint8Array(given) : undefined;
+  const given = frag.initSegment && new Uint8Array(await initialisation(frag.initSegment.url).promise);
+  if (mine !== turn) return;
   state.segments += 1;
   state.bytes += bytes.byteLength;
-  worker.postMessage({ kind: "segment", bytes, initialisation, discontinuity: !joins, trim }, [bytes.buffer]);
+  worker.postMessage({ kind: "segment", bytes, initialisation: given ?? undefined, discontinuity: !joins, trim }, [bytes.buffer]);
   trim = null;
   if (frag.endList) worker.postMessage({ kind: "finish" });
+}
+
+/** The initialisation at an address, which may not have come yet. */
+function initialisation(url) {
+  if (!initialisations.has(url)) {
+    let resolve;
+    const promise = new Promise((done) => { resolve = done; });
+    initialisations.set(url, { promise, resolve });
+  }
+  return initialisations.get(url);
 }
 
 /** A segment without its encryption (AES-128 over the whole of it). */
@@ -87,11 +107,13 @@ async function plain({ decryptdata }, bytes) {
  *  gives its buffers away to a worker of its own. */
 class Overheard extends Hls.DefaultConfig.loader {
   load(context, config, callbacks) {
+    const mine = turn;
     const onSuccess = (response, ...rest) => {
       const whole = context.frag && !context.part && response.data instanceof ArrayBuffer;
       const copy = whole ? response.data.slice(0) : null;
       callbacks.onSuccess(response, ...rest);
-      if (copy) queue = queue.then(() => take(context.frag, copy)).catch((error) => say(String(error)));
+      if (copy && context.frag.sn === "initSegment") initialisation(context.frag.url).resolve(plain(context.frag, copy));
+      else if (copy) queue = queue.then(() => take(context.frag, copy, mine)).catch((error) => say(String(error)));
     };
     super.load(context, config, { ...callbacks, onSuccess });
   }
@@ -105,11 +127,15 @@ function trimOf(text) {
 
 function play(url) {
   hls?.destroy();
+  turn += 1;
+  queue = Promise.resolve();
   Object.assign(state, { segments: 0, bytes: 0, errors: [], windows: [], finished: false, verdict: null });
   trim = null;
   last = null;
   say("");
   byId("verdict").textContent = "listening …";
+  byId("others").textContent = "";
+  initialisations.clear();
   if (about) worker.postMessage({ kind: "begin" });
   if (!Hls.isSupported()) {
     say("This browser has no Media Source Extensions, which playing HLS needs.");
@@ -130,6 +156,7 @@ audio.addEventListener("timeupdate", () => chart.setCursor(audio.currentTime));
 
 byId("open").addEventListener("submit", (event) => {
   event.preventDefault();
+  byId("tracks").value = "";
   play(byId("url").value);
 });
 byId("tracks").addEventListener("change", ({ target }) => {
@@ -152,5 +179,6 @@ await fill();
 const asked = new URLSearchParams(location.search).get("src");
 if (asked) {
   byId("url").value = asked;
+  byId("tracks").value = [...byId("tracks").options].some((o) => o.value === asked) ? asked : "";
   play(asked);
 }

@@ -3,11 +3,13 @@
 docs/results/client-driven.md.
 
     cargo build --release --bin taggram
-    bench/client-driven/run.py --program target/release/taggram --songs FOLDER --out OUT.md
+    bench/client-driven/run.py --program target/release/taggram --songs FOLDER --out docs/results/client-driven.md
 
-FOLDER holds songs (any audio files; the first 20 are used for early stopping). Needs ffmpeg, Python 3
-and Linux (/proc); for the quota of a tenth of a core a cgroup that may be written, else the
-client is stopped nine tenths of the time by signals. Parts: --only listeners,trips,early,device
+FOLDER holds songs (any audio files), for early stopping. Needs ffmpeg, curl, Python 3 and Linux (/proc);
+for the quota of a tenth of a core a cgroup that may be written, else the client is stopped nine tenths
+of the time by signals. Parts: --only listeners,trips,early,device. The file of --out is made from
+results.md beside this script if it is not there; its text between <!-- PART --> and <!-- /PART --> is
+replaced. Times mean something on an idle machine alone.
 """
 
 import argparse
@@ -220,8 +222,8 @@ async def delaying(port, delay_s, ready, stop):
         up_reader, up_writer = await asyncio.open_connection("127.0.0.1", port)
         try:
             await asyncio.gather(pump(reader, up_writer), pump(up_reader, writer))
-        except OSError:
-            pass
+        except (OSError, asyncio.CancelledError):
+            pass  # The client went, or the proxy is being closed.
         up_writer.close()
         writer.close()
 
@@ -281,10 +283,10 @@ def early(program, songs):
     """Bytes saved by stopping when sure, and how long it takes to be sure."""
     server, tracks = origin(program, songs)
     rows = [
-        "| stop at | songs that were sure | music heard, s (median, of those) | time, ms (median) | bytes of all songs | same genre as in the end |",
+        "| stop at | songs that were sure | music heard, s: median, 90 % | time to it, ms: median, 90 % | bytes of all songs | same genre as in the end |",
         "|---|---|---|---|---|---|",
     ]
-    urls = [server.url + url for url in tracks.values()][:20]
+    urls = [server.url + url for url in tracks.values()]
     full = [listen(program, url) for url in urls]
     total = sum(r["record"]["stream"]["bytes"] for r in full)
     for p in (0.5, 0.7, 0.9):
@@ -292,12 +294,17 @@ def early(program, songs):
         sure = [r for r in runs if r["record"]["stream"]["stopped_early"]]
         bytes_ = sum(r["record"]["stream"]["bytes"] for r in runs)
         same = sum(a["record"]["genre"] == b["record"]["genre"] for a, b in zip(runs, full))
-        heard = statistics.median(r["record"]["duration_s"] for r in sure) if sure else 0
-        wall = statistics.median(r["record"]["elapsed_ms"] for r in sure) if sure else 0
+        heard = sorted(r["record"]["duration_s"] for r in sure) or [0]
+        wall = sorted(r["record"]["elapsed_ms"] for r in sure) or [0]
+        tenth = int(0.9 * (len(heard) - 1))
         rows.append(
-            f"| {p:.0%} | {len(sure)} of {len(urls)} | {heard:.1f} | {wall:.0f} | {bytes_ / total:.0%} | {same} of {len(urls)} |"
+            f"| {p:.0%} | {len(sure)} of {len(urls)} | {statistics.median(heard):.1f}, {heard[tenth]:.1f} "
+            f"| {statistics.median(wall):.0f}, {wall[tenth]:.0f} | {bytes_ / total:.0%} | {same} of {len(urls)} |"
         )
     server.close()
+    length = statistics.median(r["record"]["duration_s"] for r in full)
+    rows.append("")
+    rows.append(f"{len(urls)} songs of {length:.0f} s; heard whole: {total / 2**20:.1f} MiB.")
     return rows
 
 
@@ -373,6 +380,22 @@ def device(program, folder):
     return rows
 
 
+def machine():
+    """The processor and how many of it, in a sentence."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown processor")
+    return f"Measured on {os.cpu_count()} cores of an {name}, with nothing else running."
+
+
+def replace(path, part, rows):
+    """Puts the rows between the marks of a part, and the machine where it is asked for."""
+    template = Path(__file__).with_name("results.md")
+    text = (path if path.exists() else template).read_text().replace("MACHINE", machine())
+    begin, end = f"<!-- {part} -->", f"<!-- /{part} -->"
+    before, rest = text.split(begin)
+    path.write_text("\n".join([before + begin, *rows, end]) + rest.split(end)[1])
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--program", default="target/release/taggram")
@@ -383,7 +406,6 @@ def main():
     arguments = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     parts = arguments.only.split(",")
-    out = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_song(folder / "song.mp3", SONG_S, "-c:a", "libmp3lame", "-b:a", "128k")
@@ -399,10 +421,9 @@ def main():
         }
         for part in parts:
             rows = work[part]()
-            out += [f"### {part}", "", *rows, ""]
-            print("\n".join(out[-len(rows) - 3:]), flush=True)
-    if arguments.out:
-        arguments.out.write_text("\n".join(out))
+            print(f"### {part}", *rows, "", sep="\n", flush=True)
+            if arguments.out:
+                replace(arguments.out, part, rows)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import { createRequire } from "node:module";
 import path from "node:path";
 
 // Installed beside this file, or where TAGGRAM_NODE_MODULES says.
-const modules = process.env.TAGGRAM_NODE_MODULES ?? path.join(import.meta.dirname, "node_modules");
+export const modules = process.env.TAGGRAM_NODE_MODULES ?? path.join(import.meta.dirname, "node_modules");
 export const require = createRequire(path.join(modules, "index.js"));
 const { chromium } = require("playwright-core");
 
@@ -15,6 +15,7 @@ export function launch() {
     args: [
       "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--mute-audio",
       "--disable-background-networking", "--disable-component-update", "--disable-sync",
+      "--autoplay-policy=no-user-gesture-required",
       "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
     ],
   });

@@ -45,6 +45,10 @@ pub enum Command {
     Export(crate::commands::export::Export),
     /// Tell what a scanned library is made of
     Stats(crate::commands::stats::StatsArguments),
+    /// Give tracks to workers on many machines, and tell how they stand
+    Submit(crate::commands::submit::Submit),
+    /// Work for a run: take jobs from a queue, write answers as Parquet parts
+    Worker(crate::commands::worker::Worker),
     /// Answer over HTTP, and show a page where one drops a song
     Serve(crate::commands::serve::Serve),
     /// Turn audio into WAV or FLAC, sample by sample

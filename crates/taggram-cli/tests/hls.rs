@@ -3,69 +3,14 @@
 mod common;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
+use common::hls::{Nginx, Origin, get};
 use common::{song, stderr, stdout, taggram, wav_i16};
 use serde_json::Value;
-
-/// `taggram hls origin` on a free port.
-struct Origin {
-    process: Child,
-    url: String,
-}
-
-impl Origin {
-    fn of(folder: &Path, more: &[&str]) -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_taggram"))
-            .args(["hls", "origin", "--addr", "127.0.0.1:0"])
-            .args(more)
-            .arg(folder)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut url = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut url).unwrap();
-        assert!(url.starts_with("http://127.0.0.1:"), "{url:?}");
-        Self { process, url: url.trim_end().to_owned() }
-    }
-
-    /// Names and addresses of the tracks.
-    fn tracks(&self) -> Vec<(String, String)> {
-        let index: Value =
-            serde_json::from_slice(&get(&format!("{}index.json", self.url))).unwrap();
-        let text = |v: &Value| v.as_str().unwrap().to_owned();
-        let tracks = index["tracks"].as_array().unwrap();
-        tracks
-            .iter()
-            .map(|t| {
-                let path = text(&t["url"]);
-                (text(&t["name"]), format!("{}{}", self.url, path.trim_start_matches('/')))
-            })
-            .collect()
-    }
-}
-
-impl Drop for Origin {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// The content behind an address of this machine.
-fn get(url: &str) -> Vec<u8> {
-    let (host, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
-    let mut socket = std::net::TcpStream::connect(host).unwrap();
-    write!(socket, "GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = Vec::new();
-    socket.read_to_end(&mut answer).unwrap();
-    let at = answer.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
-    answer.split_off(at + 4)
-}
 
 fn last_line(output: &std::process::Output) -> Value {
     let text = stdout(output);
@@ -261,4 +206,190 @@ fn a_stream_that_breaks_off_gives_the_verdict_so_far() {
     let record = last_line(&output);
     assert!(record["genre"].is_string() && record["windows"].as_u64().unwrap() >= 1, "{record}");
     assert!(stderr(&output).contains("broke off"), "{}", stderr(&output));
+}
+
+/// A song of `seconds` in a codec of ffmpeg's; `false`, and SKIPPED said, when there is no ffmpeg.
+fn encode(path: &Path, seconds: u32, more: &[&str]) -> bool {
+    let source = format!("aevalsrc=0.3*sin(2*PI*220*t)+0.1*random(0):s=44100:d={seconds}");
+    let output = Command::new("ffmpeg")
+        .args(["-nostdin", "-loglevel", "error", "-f", "lavfi", "-i", &source])
+        .args(more)
+        .arg(path)
+        .status();
+    match output {
+        Ok(status) => {
+            assert!(status.success(), "ffmpeg failed to make {}", path.display());
+            true
+        }
+        Err(_) => {
+            println!("SKIPPED: ffmpeg is not installed");
+            false
+        }
+    }
+}
+
+/// Certificates for this machine of an authority of our own, in `folder`; `false` without openssl.
+fn certificates(folder: &Path) -> bool {
+    fs::write(folder.join("names"), "subjectAltName=IP:127.0.0.1").unwrap();
+    let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
+    let authority = [
+        "req",
+        "-x509",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=authority",
+        "-keyout",
+        "ca.key",
+        "-out",
+        "ca.pem",
+    ];
+    let request = ["req", "-subj", "/CN=server", "-keyout", "key.pem", "-out", "request.pem"];
+    let sign = [
+        "x509",
+        "-req",
+        "-days",
+        "2",
+        "-in",
+        "request.pem",
+        "-CA",
+        "ca.pem",
+        "-CAkey",
+        "ca.key",
+        "-CAcreateserial",
+        "-extfile",
+        "names",
+        "-out",
+        "cert.pem",
+    ];
+    let steps = [[&authority[..], &key].concat(), [&request[..], &key].concat(), sign.to_vec()];
+    steps.iter().all(|step| {
+        let output = Command::new("openssl").args(step).current_dir(folder).output();
+        output.is_ok_and(|output| output.status.success())
+    })
+}
+
+/// Over https, with the protocol agreed on: only where the certificate is one that the system trusts.
+#[test]
+fn encrypted_connections_are_heard() {
+    let folder = tempfile::tempdir().unwrap();
+    let list = folder.path().join("list.m3u8");
+    let hls = ["-c:a", "aac", "-f", "hls", "-hls_time", "4", "-hls_list_size", "0"];
+    if !encode(&list, 25, &hls) {
+        return;
+    }
+    let settings = "ssl_certificate cert.pem; ssl_certificate_key key.pem;";
+    let nginx = certificates(folder.path())
+        .then(|| Nginx::serve(folder.path(), "ssl http2", settings))
+        .flatten();
+    let Some(nginx) = nginx else {
+        println!("SKIPPED: nginx or openssl is not installed");
+        return;
+    };
+    let url = format!("https://127.0.0.1:{}/list.m3u8", nginx.port);
+    let listen = |authorities: &Path| {
+        Command::new(env!("CARGO_BIN_EXE_taggram"))
+            .args(["hls", "listen", &url, "--format", "json"])
+            .env("SSL_CERT_FILE", authorities)
+            .output()
+            .unwrap()
+    };
+    let output = listen(&folder.path().join("ca.pem"));
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let record = last_line(&output);
+    assert!(record["duration_s"].as_f64().unwrap() > 24.9, "{record}");
+    let log = fs::read_to_string(folder.path().join("access.log")).unwrap();
+    assert!(log.lines().count() >= 7 && log.lines().all(|l| l.contains("HTTP/2.0\" 200")), "{log}");
+    // An authority that did not sign it.
+    let other = folder.path().join("other");
+    fs::create_dir(&other).unwrap();
+    assert!(certificates(&other));
+    let output = listen(&other.join("ca.pem"));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("certificate"), "{}", stderr(&output));
+}
+
+/// An hour of music is neither cut nor sent in one piece.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_origin_holds_nothing_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let minute = folder.path().join("minute.mp3");
+    if !encode(
+        &minute,
+        60,
+        &["-c:a", "libmp3lame", "-b:a", "128k", "-write_xing", "0", "-id3v2_version", "0"],
+    ) {
+        return;
+    }
+    let frames = fs::read(&minute).unwrap();
+    fs::remove_file(&minute).unwrap();
+    let hour = frames.repeat(60);
+    fs::write(folder.path().join("hour.mp3"), &hour).unwrap();
+    let origin = Origin::of(folder.path(), &["--no-live"]);
+    let peak_kib = || -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", origin.pid())).unwrap();
+        let line = status.lines().find(|l| l.starts_with("VmHWM:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    };
+    let before = peak_kib();
+    let (_, url) = origin.tracks().remove(0);
+    let base = url.strip_suffix("master.m3u8").unwrap().to_owned();
+    let list = String::from_utf8(get(&format!("{base}media.m3u8"))).unwrap();
+    let mut bytes = 0;
+    for segment in list.lines().filter(|l| l.ends_with(".ts")) {
+        bytes += get(&format!("{base}{segment}")).len();
+    }
+    assert!(bytes > hour.len(), "{bytes} bytes of segments for {}", hour.len());
+    let grown = peak_kib() - before;
+    println!("{} KiB of music, memory grew by {grown} KiB from {before} KiB", hour.len() >> 10);
+    assert!(grown < 16 << 10, "memory grew by {grown} KiB");
+}
+
+/// A server of a few files; everything else is not found.
+fn serving(files: Vec<(String, Vec<u8>)>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for socket in listener.incoming() {
+            let Ok(mut socket) = socket else { return };
+            let mut request = [0; 4096];
+            let count = socket.read(&mut request).unwrap_or(0);
+            let request = String::from_utf8_lossy(&request[..count]).into_owned();
+            let path = request.split(' ').nth(1).unwrap_or("").trim_start_matches('/').to_owned();
+            let (status, body) = match files.iter().find(|(name, _)| *name == path) {
+                Some((_, body)) => ("200 OK", &body[..]),
+                None => ("404 Not Found", &[][..]),
+            };
+            let length = body.len();
+            let head = format!(
+                "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+            );
+            let _ = socket.write_all(&[head.as_bytes(), body].concat());
+        }
+    });
+    url
+}
+
+/// Segments that are gone from the middle on: tried again, given up, and the verdict so far told.
+#[test]
+fn a_playlist_whose_segments_are_gone_gives_the_verdict_so_far() {
+    let folder = library();
+    let origin = Origin::of(folder.path(), &["--segment", "4", "--no-live"]);
+    let (_, url) = origin.tracks().remove(0);
+    let base = url.strip_suffix("master.m3u8").unwrap();
+    let list = get(&format!("{base}media.m3u8"));
+    let mut files = vec![("list.m3u8".to_owned(), list)];
+    for name in ["init.mp4", "0.m4s", "1.m4s", "2.m4s", "3.m4s"] {
+        files.push((name.to_owned(), get(&format!("{base}{name}"))));
+    }
+    let output =
+        taggram(["hls", "listen", &format!("{}list.m3u8", serving(files)), "--format", "json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let record = last_line(&output);
+    assert!(record["genre"].is_string(), "{record}");
+    let heard = record["duration_s"].as_f64().unwrap();
+    assert!((15.5..16.1).contains(&heard), "{record}");
+    let said = stderr(&output);
+    assert!(said.contains("404") && said.contains("segments in a row"), "{said}");
 }

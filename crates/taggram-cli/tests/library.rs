@@ -208,6 +208,47 @@ fn bad_files_fail_alone_and_are_remembered() {
 }
 
 #[test]
+fn files_in_motion_are_taken_up_when_they_rest() {
+    use std::io::Write;
+    use std::os::unix::fs::PermissionsExt;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let library = Library::new();
+    let growing = library.add("growing.wav", 1);
+    let fleeting: Vec<PathBuf> =
+        (0..12).map(|i| library.add(&format!("fleeting/{i:02}.wav"), 10 + i)).collect();
+    let locked = library.add("locked.wav", 2);
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0)).unwrap();
+    // Whoever may read everything has no locked files.
+    let can_lock = fs::File::open(&locked).is_err();
+    let rest = AtomicBool::new(false);
+    let said = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut file = fs::OpenOptions::new().append(true).open(&growing).unwrap();
+            let mut gone = fleeting.iter();
+            while !rest.load(Ordering::Relaxed) {
+                file.write_all(&[0; 64]).unwrap();
+                std::thread::sleep(Duration::from_millis(1));
+                if let Some(path) = gone.next_back() {
+                    fs::remove_file(path).unwrap();
+                }
+            }
+            gone.for_each(|path| fs::remove_file(path).unwrap());
+        });
+        let said = stderr(&library.run("scan", &[]));
+        rest.store(true, Ordering::Relaxed);
+        said
+    });
+    assert!(said.contains("changed while they were read"), "{said}");
+    assert!(said.contains("growing.wav: it changed while it was read"), "{said}");
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o644)).unwrap();
+    let said = library.scan();
+    let heard = if can_lock { "2 files · 2 heard" } else { "2 files · 1 heard" };
+    assert!(said.contains(heard), "{said}");
+    let csv = stdout(&library.ok("export", &[]));
+    assert_eq!(csv.lines().count(), 3, "{csv}");
+}
+
+#[test]
 fn a_damaged_index_is_rebuilt_only_on_request() {
     let library = Library::new();
     library.add("a.wav", 1);

@@ -4,33 +4,17 @@
 mod common;
 
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use common::browser::{packages, root};
 use common::{song, wav_i16};
 use taggram_model::{Artifact, Storage};
 
-/// Where the packages are, or why they cannot be used.
-fn packages(root: &Path) -> Result<PathBuf, String> {
-    let chromium = std::env::var("TAGGRAM_CHROMIUM").unwrap_or("/usr/bin/chromium".into());
-    for program in ["node", &chromium] {
-        let runs = Command::new(program).arg("--version").stdout(Stdio::null()).status();
-        if !runs.is_ok_and(|status| status.success()) {
-            return Err(format!("{program} does not run"));
-        }
-    }
-    let modules = std::env::var_os("TAGGRAM_NODE_MODULES")
-        .map_or_else(|| root.join("tests/web/node_modules"), PathBuf::from);
-    if !modules.join("playwright-core").is_dir() {
-        return Err(format!("playwright-core is not in {}", modules.display()));
-    }
-    Ok(modules)
-}
-
 #[test]
 fn the_page_works_in_a_browser() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let modules = match packages(&root) {
+    let root = root();
+    let modules = match packages() {
         Ok(modules) => modules,
         Err(why) => {
             eprintln!("SKIPPED: the page in a browser: {why}");

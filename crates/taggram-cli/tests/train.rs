@@ -4,6 +4,7 @@ mod common;
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use common::{stderr, stdout, taggram, wav_i16};
 
@@ -106,10 +107,50 @@ fn from_folders_of_audio_to_a_model_that_knows_them() {
         assert!(report.join(file).is_file(), "{file} is missing");
     }
 
+    onnx_runtime_agrees(&model, dir.path());
+
     let song = data.join("hiss").join("0.wav");
     let output =
         taggram(["classify".as_ref(), song.as_os_str(), "--model".as_ref(), model.as_os_str()]);
     assert!(stdout(&output).contains("hiss"), "{}", stdout(&output));
+}
+
+/// `taggram model export` of a trained model, held against the engine in ONNX Runtime: 1e-4.
+fn onnx_runtime_agrees(model: &Path, folder: &Path) {
+    let exported = folder.join("onnx");
+    fs::create_dir_all(&exported).unwrap();
+    let output = taggram([
+        "model".as_ref(),
+        "export".as_ref(),
+        model.as_os_str(),
+        "--out".as_ref(),
+        exported.join("net0.onnx").as_os_str(),
+    ]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let bytes = fs::read(exported.join("net0.onnx")).unwrap();
+    let says = |text: &[u8]| bytes.windows(text.len()).any(|w| w == text);
+    assert!(says(b"front_end") && says(br#"["hiss","hum"]"#), "labels and front-end go along");
+
+    let artifact = taggram_model::Artifact::read(&fs::read(model).unwrap()).unwrap();
+    let taggram_model::Body::Network { network, .. } = &artifact.description.body else {
+        panic!("a network was trained");
+    };
+    let length: usize = network.inputs[0].shape.iter().product();
+    let input: Vec<f32> = (0..3 * length).map(|i| (i as f32 * 0.37).sin()).collect();
+    let engine = taggram_model::Engine::new(network, &artifact.weights).unwrap();
+    let answer = engine.run(&[&input], 3).unwrap().remove(0);
+    let floats = |v: &[f32]| v.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
+    fs::write(exported.join("net0.in0"), floats(&input)).unwrap();
+    fs::write(exported.join("net0.out0"), floats(&answer.data)).unwrap();
+    let python = std::env::var_os("TAGGRAM_PYTHON").unwrap_or("python3".into());
+    let has = Command::new(&python).args(["-c", "import onnxruntime"]).output();
+    if !has.is_ok_and(|o| o.status.success()) {
+        eprintln!("SKIPPED: no Python with onnxruntime (set TAGGRAM_PYTHON)");
+        return;
+    }
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../taggram-model/tests/onnx/check.py");
+    let output = Command::new(python).arg(script).arg(&exported).output().unwrap();
+    assert!(stdout(&output).contains("1 networks agree"), "{}{}", stdout(&output), stderr(&output));
 }
 
 #[test]

@@ -69,7 +69,8 @@ impl Windows {
                 Err(FeatureError::new(Kind::Unsupported, "windows top_db", found))
             }
             Normalise::PatchZScore { quiet_bands, .. } if quiet_bands >= bands => {
-                let found = format!("{quiet_bands} quiet bands of {bands}, one at least must be heard");
+                let found =
+                    format!("{quiet_bands} quiet bands of {bands}, one at least must be heard");
                 Err(FeatureError::new(Kind::Unsupported, "windows quiet_bands", found))
             }
             _ => Ok(()),

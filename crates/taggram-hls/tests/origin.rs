@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use common::*;
 use taggram_hls::client::ClientOptions;
+use taggram_hls::origin::OriginOptions;
 use taggram_hls::playlist::{Playlist, PlaylistLimits, parse};
 use taggram_hls::segment::Packaging;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
 
 /// Every track in `root`, as the origin's index names it: name and address.
 async fn tracks(address: std::net::SocketAddr) -> Vec<(String, String)> {
@@ -202,47 +205,162 @@ async fn the_radio_moves_on() {
     assert!(media.duration_s() >= 3.0 * media.target_s as f64);
 }
 
-/// Idle connections and readers that do not read are closed; everyone else is served meanwhile.
+/// As players look at it again and again: what RFC 8216 §6.2 asks of a live playlist.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_window_slides_as_the_rfc_asks() {
+    let folder = tempfile::tempdir().unwrap();
+    // FLAC, which has an initialisation.
+    for name in ["a.oga", "b.oga", "c.oga"] {
+        std::fs::copy(golden("tone.oga"), folder.path().join(name)).unwrap();
+    }
+    let (address, _origin) = origin(folder.path(), cut_options(0.2), true).await;
+    let client = reqwest::Client::new();
+    let url = |name: &str| format!("http://{address}/live/{name}");
+    let look = || async {
+        let text = client.get(url("media.m3u8")).send().await.unwrap().bytes().await.unwrap();
+        match parse(&text, &PlaylistLimits::default()).unwrap() {
+            Playlist::Media(media) => media,
+            Playlist::Master(_) => panic!("a master playlist"),
+        }
+    };
+    let first = look().await;
+    let mut last = first.clone();
+    let mut removed = Vec::new();
+    for _ in 0..25 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let now = look().await;
+        assert_eq!(now.target_s, last.target_s, "the target duration must not change");
+        assert!(!now.ended && now.sequence >= last.sequence);
+        let gone = (now.sequence - last.sequence) as usize;
+        assert!(gone <= last.segments.len(), "a player that looks often misses nothing");
+        // What stays is the same, and what left is counted.
+        let kept = last.segments.len() - gone;
+        assert_eq!(last.segments[gone..], now.segments[..kept]);
+        let left = last.segments[..gone].iter().filter(|s| s.discontinuity).count() as u64;
+        assert_eq!(now.discontinuity_sequence, last.discontinuity_sequence + left);
+        assert!(now.duration_s() >= 3.0 * now.target_s as f64);
+        removed.extend(last.segments[..gone].iter().cloned());
+        last = now;
+    }
+    assert!(removed.len() > 10, "only {} segments left the window", removed.len());
+    // What left is still to be had by those who are late, with what belongs to it; and whatever is
+    // listed is whole.
+    for segment in removed.iter().chain(&last.segments) {
+        for name in [&segment.uri, &segment.map.as_ref().unwrap().uri] {
+            let answer = client.get(url(name)).send().await.unwrap();
+            assert_eq!(answer.status(), 200, "{name}");
+            assert_eq!(answer.headers()["content-type"], "audio/mp4");
+            assert!(!answer.bytes().await.unwrap().is_empty());
+        }
+    }
+    for absent in ["0.m4s", "init.mp4", "..%2f..%2fx", "999-00000000.m4s"] {
+        assert_eq!(client.get(url(absent)).send().await.unwrap().status(), 404, "{absent}");
+    }
+}
+
+/// However many ask at once, a track is cut once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_track_is_cut_once() {
+    let (folder, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    std::fs::copy(golden("tone.wav"), folder.path().join("a.wav")).unwrap();
+    let options = |o: OriginOptions| OriginOptions { cache: Some(cache.path().into()), ..o };
+    let (address, origin) = origin_with(folder.path(), options).await;
+    let url = format!("http://{address}/t/{}/media.m3u8", origin.library().tracks()[0].id);
+    let asked: Vec<_> = (0..50).map(|_| tokio::spawn(reqwest::get(url.clone()))).collect();
+    let mut tags = Vec::new();
+    for answer in asked {
+        let answer = answer.await.unwrap().unwrap();
+        assert_eq!(answer.status(), 200);
+        tags.push(answer.headers()["etag"].clone());
+    }
+    assert!(tags.iter().all(|tag| *tag == tags[0]));
+    let run = std::fs::read_dir(cache.path()).unwrap().next().unwrap().unwrap().path();
+    assert_eq!(std::fs::read_dir(run).unwrap().count(), 1, "folders of segments");
+}
+
+/// Waits until a connection is closed by the other side.
+async fn is_closed(socket: &mut TcpStream) -> bool {
+    let mut rest = Vec::new();
+    tokio::time::timeout(Duration::from_secs(10), socket.read_to_end(&mut rest)).await.is_ok()
+}
+
+/// Thousands of idle connections and half requests: everyone else is served meanwhile, and they
+/// are closed in the end.
 #[tokio::test(flavor = "multi_thread")]
 async fn idlers_do_not_keep_others_out() {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let folder = tempfile::tempdir().unwrap();
     std::fs::copy(golden("tone.mp3"), folder.path().join("a.mp3")).unwrap();
-    let files = [folder.path().join("a.mp3")];
-    let (library, _) = taggram_hls::origin::Library::new(folder.path(), &files).unwrap();
-    let options = taggram_hls::origin::OriginOptions {
-        cut: cut_options(6.0),
-        cache: None,
-        cache_bytes: 1 << 30,
-        live: false,
-        page: None,
-        connections: 200,
-        idle_s: 1.0,
-    };
-    let origin = taggram_hls::origin::Origin::new(library, options).unwrap();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(taggram_hls::origin::serve(origin.clone(), listener, std::future::pending()));
-    let mut idle = Vec::new();
-    for i in 0..400 {
-        let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
-        if i % 2 == 0 {
-            // Half a request.
-            let _ = socket.write_all(b"GET /index.json HTTP/1.1\r\nHos").await;
+    // With room for all of them, and without: then the idlest make room.
+    for (room, idle_s, crowd) in [(4000, 4.0, 2500), (200, 60.0, 400)] {
+        let options = |o: OriginOptions| OriginOptions { connections: room, idle_s, ..o };
+        let (address, origin) = origin_with(folder.path(), options).await;
+        let mut idle = Vec::new();
+        for i in 0..crowd {
+            let Ok(mut socket) = TcpStream::connect(address).await else {
+                println!("SKIPPED: this system lets no {crowd} connections be opened");
+                return;
+            };
+            if i % 2 == 0 {
+                let _ = socket.write_all(b"GET /index.json HTTP/1.1\r\nHos").await;
+            }
+            idle.push(socket);
         }
-        idle.push(socket);
+        let start = std::time::Instant::now();
+        let answer = reqwest::get(format!("http://{address}/index.json"));
+        let answer = tokio::time::timeout(Duration::from_secs(25), answer).await;
+        assert!(answer.expect("the crowd keeps others out").unwrap().status().is_success());
+        println!("served after {:?} in a crowd of {crowd} with room for {room}", start.elapsed());
+        let open = || origin.stats().to_json()["open"].as_u64().unwrap() as usize;
+        assert!(open() <= room);
+        if room > crowd {
+            for socket in &mut idle {
+                assert!(is_closed(socket).await, "an idle connection stayed open");
+            }
+        }
     }
-    let answer = tokio::time::timeout(
-        Duration::from_secs(10),
-        reqwest::get(format!("http://{address}/index.json")),
-    );
-    assert!(answer.await.expect("served within the idle time").unwrap().status().is_success());
-    // All the idle ones are closed in the end.
-    for socket in &mut idle {
-        let mut rest = Vec::new();
-        let closed =
-            tokio::time::timeout(Duration::from_secs(10), socket.read_to_end(&mut rest)).await;
-        assert!(closed.is_ok(), "an idle connection stayed open");
+}
+
+/// A reader that does not read is let go, and costs no memory worth mentioning while it is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_that_do_not_read_are_let_go() {
+    let folder = tempfile::tempdir().unwrap();
+    // Noise, which FLAC cannot make smaller: one segment of more than this machine's sockets hold.
+    let mut wav = b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x02\0".to_vec();
+    let mut noise = 1u64;
+    let length: u32 = 40 * 44_100 * 4;
+    for word in [44_100u32, 44_100 * 4, 0x10_0004] {
+        wav.extend(word.to_le_bytes());
     }
+    wav.extend(b"data");
+    wav.extend(length.to_le_bytes());
+    wav[4..8].copy_from_slice(&(36 + length).to_le_bytes());
+    for _ in 0..length / 2 {
+        noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        wav.extend(((noise >> 48) as u16).to_le_bytes());
+    }
+    std::fs::write(folder.path().join("a.wav"), wav).unwrap();
+    let options = |o: OriginOptions| OriginOptions { idle_s: 1.0, cut: cut_options(3000.0), ..o };
+    let (address, origin) = origin_with(folder.path(), options).await;
+    let path = format!("/t/{}/0.m4s", origin.library().tracks()[0].id);
+    let url = format!("http://{address}{path}");
+    let whole = reqwest::get(&url).await.unwrap().bytes().await.unwrap();
+    assert!(whole.len() > 6 << 20, "{} bytes", whole.len());
+    let mut slow = Vec::new();
+    for _ in 0..20 {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let mut socket = socket.connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.unwrap();
+        slow.push(socket);
+    }
+    // Everyone else hears the whole meanwhile.
+    assert_eq!(reqwest::get(&url).await.unwrap().bytes().await.unwrap(), whole);
+    let open = || origin.stats().to_json()["open"].as_u64().unwrap();
+    let start = std::time::Instant::now();
+    while open() > 5 {
+        assert!(start.elapsed() < Duration::from_secs(10), "{} are still there", open());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    drop(slow);
 }

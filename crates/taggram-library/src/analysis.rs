@@ -89,6 +89,11 @@ impl Analyst {
         &self.model
     }
 
+    /// What a file may ask of this machine.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// How it listens.
     pub fn listening(&self) -> Listening {
         self.listening

@@ -6,6 +6,8 @@
 
 mod design;
 mod kernel;
+#[cfg(target_arch = "x86_64")]
+mod lanes;
 
 use std::sync::Arc;
 

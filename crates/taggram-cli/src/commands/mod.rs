@@ -17,9 +17,11 @@ pub mod serve;
 mod show;
 pub mod similar;
 pub mod stats;
+pub mod submit;
 pub mod tag;
 pub mod tags;
 pub mod train;
+pub mod worker;
 
 use crate::Outcome;
 use crate::args::Command;
@@ -43,6 +45,8 @@ pub fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Tag(arguments) => tag::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Stats(arguments) => stats::run(&arguments),
+        Command::Submit(arguments) => submit::run(&arguments),
+        Command::Worker(arguments) => worker::run(&arguments),
         Command::Hls(arguments) => hls::run(&arguments),
     }
 }

@@ -8,7 +8,9 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use taggram_import::ImportedModel;
 use taggram_model::artifact::FORMAT;
+use taggram_model::onnx::to_onnx_with;
 use taggram_model::{Answer, Artifact, Body, Calibration, Description, Over, Storage};
+use taggram_train::files::write_whole;
 
 use crate::Outcome;
 
@@ -34,6 +36,15 @@ enum Action {
         #[arg(value_name = "NAME|FILE")]
         name: String,
     },
+    /// Write the network of a model for other programs; labels and front-end go along as metadata
+    Export {
+        /// A name from the list, or a .safetensors file
+        #[arg(value_name = "NAME|FILE")]
+        name: String,
+        /// File to write
+        #[arg(long, value_name = "FILE.onnx")]
+        out: PathBuf,
+    },
     /// Remove an installed model
     Remove {
         /// A name from the list
@@ -46,6 +57,7 @@ pub fn run(arguments: &Model) -> anyhow::Result<Outcome> {
         Action::Import { from } => import(from)?,
         Action::List => list()?,
         Action::Info { name } => info(name)?,
+        Action::Export { name, out } => export(name, out)?,
         Action::Remove { name } => remove(name)?,
     }
     Ok(Outcome::Done)
@@ -212,6 +224,32 @@ fn info(name: &str) -> anyhow::Result<()> {
         line("measured", &format!("{key} = {value:.4}"))?;
     }
     writeln!(out, "\nrecipe\n{}\n\nlicence\n{}", d.recipe.trim_end(), d.licence.trim_end())?;
+    Ok(())
+}
+
+/// The network with its weights as an ONNX file. Its input is a batch of patches as the front-end and the
+/// windows (in the metadata) make them; its first output has a value a label.
+fn export(name: &str, out: &Path) -> anyhow::Result<()> {
+    let artifact = taggram::artifact(name)?;
+    let d = &artifact.description;
+    let Body::Network { front_end, windows, network, .. } = &d.body else {
+        bail!(
+            "{name} is no network but a classifier on what another model says: there is nothing for ONNX in it"
+        );
+    };
+    let notes = [
+        ("labels", serde_json::to_string(&d.labels)?),
+        ("front_end", serde_json::to_string(front_end)?),
+        ("windows", serde_json::to_string(windows)?),
+        ("answer", serde_json::to_string(&d.answer)?),
+        ("temperature", d.calibration.temperature.to_string()),
+        ("about", d.about.clone()),
+        ("licence", d.licence.clone()),
+    ];
+    let notes: Vec<(&str, &str)> = notes.iter().map(|(key, text)| (*key, text.as_str())).collect();
+    let bytes = to_onnx_with(network, &artifact.weights, &notes)?;
+    write_whole(out, |file| file.write_all(&bytes))?;
+    println!("{}", out.display());
     Ok(())
 }
 

@@ -3,6 +3,9 @@
 // Every test file uses its own part of this.
 #![allow(dead_code)]
 
+pub mod browser;
+pub mod hls;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

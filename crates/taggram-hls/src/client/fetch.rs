@@ -1,9 +1,9 @@
 //! Requests: with bounds on bytes and time, again when that may help.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use reqwest::header::{HeaderMap, HeaderValue, RANGE};
 use reqwest::{Client, Response, StatusCode, redirect};
@@ -47,7 +47,13 @@ pub struct Fetcher {
     guard: Guard,
     pub(super) options: ClientOptions,
     traffic: Arc<Traffic>,
+    /// When the last answer was read to its end.
+    read: Mutex<Option<Instant>>,
 }
+
+/// A connection can be used again a moment after an answer was read to its end, when its own task
+/// has noticed. Whoever asks before that has another one opened.
+const BREATH: Duration = Duration::from_millis(3);
 
 /// The beginning of something that is read as it comes.
 pub(super) enum Answer {
@@ -102,7 +108,7 @@ impl Fetcher {
         let client = builder.build().map_err(|e| {
             HlsError::new(ErrorKind::Bug, format!("the HTTP client cannot be set up: {}", why(&e)))
         })?;
-        Ok(Self { client, guard, options, traffic: Arc::default() })
+        Ok(Self { client, guard, options, traffic: Arc::default(), read: Mutex::default() })
     }
 
     /// What was asked and came so far.
@@ -251,7 +257,10 @@ impl Fetcher {
                 self.traffic.bytes.fetch_add(chunk.len() as u64, Ordering::Relaxed);
                 Ok(Some(chunk.into()))
             }
-            Ok(Ok(None)) => Ok(None),
+            Ok(Ok(None)) => {
+                self.was_read();
+                Ok(None)
+            }
             Ok(Err(e)) => Err(Failure {
                 error: HlsError::new(
                     ErrorKind::Unreadable,
@@ -269,11 +278,25 @@ impl Fetcher {
         }
     }
 
+    fn was_read(&self) {
+        // A panic elsewhere leaves a time whole.
+        *self.read.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Waits until the connection of the answer before can be used again.
+    async fn breathe(&self) {
+        let read = *self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(read) = read.filter(|_| self.options.persistent) {
+            sleep(BREATH.saturating_sub(read.elapsed())).await;
+        }
+    }
+
     /// One request, and the redirects that it leads to.
     async fn ask(&self, first: &Url, headers: HeaderMap) -> Result<(Response, Url), Failure> {
         let mut url = first.clone();
         for _ in 0..=self.options.redirects {
             self.guard.check(&url)?;
+            self.breathe().await;
             self.traffic.requests.fetch_add(1, Ordering::Relaxed);
             let sent = self.client.get(url.clone()).headers(headers.clone()).send();
             // A connection and the first byte of the answer: each may take the patience.
@@ -294,6 +317,7 @@ impl Fetcher {
             let target = response.headers().get("location").and_then(|v| v.to_str().ok());
             match (status.as_u16(), target) {
                 (301 | 302 | 303 | 307 | 308, Some(target)) => {
+                    self.was_read();
                     let next = url.join(target).map_err(|e| {
                         HlsError::malformed(format!("it redirects to what is no address: {e}"))
                     })?;

@@ -4,6 +4,8 @@ mod read;
 mod write;
 
 pub use read::{Init, fragment_packets, is_mp4, read_init};
+#[cfg(feature = "origin")]
+pub(crate) use write::shift_fragment;
 pub use write::{Mp4Writer, codec_name};
 
 /// The boxes side by side in `data`: kind, offset of the box, content. Stops at one that does not fit.
@@ -54,7 +56,14 @@ mod tests {
     fn what_is_written_is_read() {
         let codecs = [
             PacketCodec::Aac { config: vec![0x12, 0x10] },
-            PacketCodec::Flac { stream_info: (0..34).collect() },
+            // Blocks of 4096, 44.1 kHz, two channels of 16 bits; sizes and sums unknown.
+            PacketCodec::Flac {
+                stream_info: [
+                    &[16, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0x0a, 0xc4, 0x42, 0xf0][..],
+                    &[0; 20],
+                ]
+                .concat(),
+            },
         ];
         for codec in codecs {
             let gapless = Gapless { rate: 44_100, skip: 1024, keep: None };

@@ -3,6 +3,8 @@
 use taggram_audio::{Gapless, PacketCodec};
 
 use crate::HlsError;
+#[cfg(feature = "origin")]
+use crate::mp4::boxes;
 
 /// Writes an initialisation segment and media segments.
 pub struct Mp4Writer {
@@ -33,7 +35,7 @@ impl Mp4Writer {
         entry.extend([0; 8]);
         let channels = u16::try_from(channels).unwrap_or(2).clamp(1, 8);
         entry.extend(channels.to_be_bytes());
-        entry.extend(16u16.to_be_bytes());
+        entry.extend(sample_bits(codec).to_be_bytes());
         entry.extend([0; 4]);
         // 16.16 fixed point; rates beyond it stand in the codec's own description.
         entry.extend((u32::from(u16::try_from(rate).unwrap_or(0)) << 16).to_be_bytes());
@@ -49,7 +51,7 @@ impl Mp4Writer {
                 put(&mut entry, b"dfLa", |b| {
                     // The one metadata block, the last, of type 0.
                     b.extend([0, 0, 0, 0, 0x80, 0, 0, stream_info.len() as u8]);
-                    b.extend(stream_info);
+                    b.extend(of_any_length(stream_info));
                 });
                 b"fLaC"
             }
@@ -153,6 +155,48 @@ impl Mp4Writer {
         let offset = (out.len() - start + 8) as u32;
         out[place..place + 4].copy_from_slice(&offset.to_be_bytes());
         put(out, b"mdat", |b| packets.iter().for_each(|(packet, _)| b.extend_from_slice(packet)));
+    }
+}
+
+/// Bits of a sample: those of FLAC, which players compare with its own description (bits 100 to 104
+/// of it tell one less); 16 stands for "compressed" elsewhere.
+fn sample_bits(codec: &PacketCodec) -> u16 {
+    match codec {
+        PacketCodec::Flac { stream_info } if stream_info.len() >= 14 => {
+            (u16::from(stream_info[12] & 1) << 4 | u16::from(stream_info[13] >> 4)) + 1
+        }
+        _ => 16,
+    }
+}
+
+/// A STREAMINFO block without what is true of one whole file alone: sizes of frames, number of
+/// samples and their checksum, which may all be 0 for "unknown" (RFC 9639 §8.2). So tracks that were
+/// encoded alike have the same initialisation, and players go on from one to the next.
+fn of_any_length(stream_info: &[u8]) -> Vec<u8> {
+    let mut info = stream_info.to_vec();
+    if info.len() == 34 {
+        info[4..10].fill(0);
+        info[13] &= 0xf0;
+        info[14..].fill(0);
+    }
+    info
+}
+
+/// Adds `frames` to the time of each fragment of a segment that [`Mp4Writer`] wrote.
+#[cfg(feature = "origin")]
+pub(crate) fn shift_fragment(segment: &mut [u8], frames: u64) {
+    // Box in box, each behind a header of eight bytes; the time follows version and flags.
+    let mut times = Vec::new();
+    for (kind, moof_at, moof) in boxes(segment) {
+        for (_, traf_at, traf) in boxes(moof).filter(|b| kind == *b"moof" && b.0 == *b"traf") {
+            let found = boxes(traf).filter(|b| b.0 == *b"tfdt" && b.2.first() == Some(&1));
+            times.extend(found.map(|(_, tfdt_at, _)| moof_at + 8 + traf_at + 8 + tfdt_at + 12));
+        }
+    }
+    for at in times {
+        if let Some(time) = segment.get_mut(at..).and_then(|rest| rest.first_chunk_mut::<8>()) {
+            *time = u64::from_be_bytes(*time).wrapping_add(frames).to_be_bytes();
+        }
     }
 }
 

@@ -62,6 +62,11 @@ impl Cache {
         })
     }
 
+    /// Where segments lie.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     fn slots(&self) -> std::sync::MutexGuard<'_, (u64, HashMap<Key, Slot>)> {
         // A panic elsewhere leaves the map whole: each change is one call.
         self.slots.lock().unwrap_or_else(std::sync::PoisonError::into_inner)

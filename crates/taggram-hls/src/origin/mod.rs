@@ -5,6 +5,7 @@
 //! /t/TRACK/master.m3u8            a track: its master playlist
 //! /t/TRACK/media.m3u8             … its media playlist, and beside it init.mp4, 0.ts, 1.ts …
 //! /live/master.m3u8               all tracks one after the other, for ever
+//! /live/media.m3u8                … and beside it its segments, while they are on the air
 //! /stats.json                     connections, requests, bytes
 //! ```
 //!
@@ -12,6 +13,7 @@
 //! never changes, and no address is ever made into a path.
 
 mod cache;
+mod crowd;
 mod files;
 mod library;
 mod live;
@@ -40,7 +42,7 @@ pub struct OriginOptions {
     pub live: bool,
     /// Folder with a page to serve at `/`, file by file.
     pub page: Option<PathBuf>,
-    /// Most connections at once; others wait to be accepted.
+    /// Most connections at once; the idlest makes room for the next.
     pub connections: usize,
     /// A connection on which nothing moves for as long is closed, s.
     pub idle_s: f64,
@@ -63,7 +65,11 @@ impl Origin {
     /// The folder for segments or the page cannot be used; there is nothing to play live.
     pub fn new(library: Library, options: OriginOptions) -> Result<Arc<Self>, HlsError> {
         let cache = cache::Cache::new(options.cache.as_deref(), options.cache_bytes)?;
-        let live = if options.live { live::Live::new(&library, &options.cut)? } else { None };
+        let live = if options.live {
+            live::Live::new(&library, &options.cut, cache.folder())?
+        } else {
+            None
+        };
         let page = files::Page::read(options.page.as_deref())?;
         Ok(Arc::new(Self { library, cache, live, page, stats: Arc::default(), options }))
     }

@@ -14,12 +14,10 @@ use super::cache::Cut;
 use super::files::{self, FOR_EVER, status};
 use super::{Origin, Track};
 use crate::playlist::{Map, Master, Media, Segment, Variant};
-use crate::segment::Family;
 use crate::{ErrorKind, HlsError};
 
-/// First part of the address of a track, and of a track as the radio plays it.
+/// First part of the address of a track.
 const TRACK: &str = "t";
-pub(super) const RADIO: &str = "r";
 
 /// A track does not change under its address, but its playlist's form may with this program.
 const HOUR: &str = "public, max-age=3600";
@@ -34,7 +32,6 @@ pub(super) fn router(origin: Arc<Origin>) -> Router {
         .route("/stats.json", get(stats))
         .route("/live/{file}", get(live))
         .route(&format!("/{TRACK}/{{id}}/{{file}}"), get(track))
-        .route(&format!("/{RADIO}/{{id}}/{{file}}"), get(radio_track))
         .route("/{file}", get(page))
         .fallback(|| async { status(StatusCode::NOT_FOUND) })
         .layer(from_fn_with_state(origin.clone(), around))
@@ -116,6 +113,11 @@ async fn live(
     Path(file): Path<String>,
     headers: HeaderMap,
 ) -> Answer {
+    if let Some((path, crc)) = origin.live_file(&file).await {
+        let ending = path.extension().and_then(|e| e.to_str()).unwrap_or("");
+        let answer = files::file(&headers, &path, ending, crc, FOR_EVER).await;
+        return answer.unwrap_or_else(|_| status(StatusCode::NOT_FOUND));
+    }
     let (media, codecs, peak) = match origin.live_playlist().await {
         Ok(found) => found,
         Err(error) => return refusal(&error),
@@ -135,32 +137,13 @@ async fn track(
     headers: HeaderMap,
 ) -> Answer {
     match origin.library.track(&id) {
-        Some(track) => answer(&origin, track, None, &file, &headers).await,
+        Some(track) => answer(&origin, track, &file, &headers).await,
         None => status(StatusCode::NOT_FOUND),
     }
 }
 
-async fn radio_track(
-    State(origin): State<Arc<Origin>>,
-    Path((id, file)): Path<(String, String)>,
-    headers: HeaderMap,
-) -> Answer {
-    match (origin.library.track(&id), &origin.live) {
-        (Some(track), Some(live)) => {
-            answer(&origin, track, Some(live.family), &file, &headers).await
-        }
-        _ => status(StatusCode::NOT_FOUND),
-    }
-}
-
-async fn answer(
-    origin: &Origin,
-    track: &Track,
-    uniform: Option<Family>,
-    file: &str,
-    headers: &HeaderMap,
-) -> Answer {
-    let cut = match origin.cut(track, uniform).await {
+async fn answer(origin: &Origin, track: &Track, file: &str, headers: &HeaderMap) -> Answer {
+    let cut = match origin.cut(track, None).await {
         Ok(cut) => cut,
         Err(error) => return refusal(&error),
     };

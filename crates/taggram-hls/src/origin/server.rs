@@ -13,9 +13,9 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::crowd::{Crowd, Pulse};
 use super::{Origin, live, routes};
 
 /// What was served since the start.
@@ -56,7 +56,7 @@ pub async fn serve(
     end: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let router = routes::router(origin.clone());
-    let gate = Arc::new(Semaphore::new(origin.options.connections));
+    let crowd = Crowd::new(origin.options.connections);
     let idle = Duration::from_secs_f64(origin.options.idle_s);
     let ticking = tokio::spawn({
         let origin = origin.clone();
@@ -66,17 +66,18 @@ pub async fn serve(
             while origin.live.is_some() {
                 interval.tick().await;
                 let _ = origin.advance().await;
+                origin.prepare().await;
             }
         }
     });
     tokio::pin!(end);
     loop {
         let accepted = async {
-            // Whoever is beyond the number waits in the system's queue.
-            let permit = gate.clone().acquire_owned().await;
-            (permit, listener.accept().await)
+            // Whoever is beyond the number waits here, the others in the system's queue.
+            let socket = listener.accept().await;
+            (socket, crowd.enter().await)
         };
-        let (permit, socket) = tokio::select! {
+        let (socket, place) = tokio::select! {
             accepted = accepted => accepted,
             () = &mut end => break,
         };
@@ -90,15 +91,19 @@ pub async fn serve(
         };
         // Segments are written whole; waiting to fill packets would only delay playlists.
         let _ = socket.set_nodelay(true);
-        let io = TokioIo::new(Watched::new(socket, idle, origin.stats.clone()));
+        let io =
+            TokioIo::new(Watched::new(socket, idle, place.pulse.clone(), origin.stats.clone()));
         let service = TowerToHyperService::new(router.clone());
         tokio::spawn(async move {
             let mut builder = Builder::new(TokioExecutor::new());
             builder.http1().timer(TokioTimer::new()).header_read_timeout(idle);
             builder.http2().timer(TokioTimer::new()).max_concurrent_streams(100);
-            // How a connection ends is the other side's affair.
-            let _ = builder.serve_connection(io, service).await;
-            drop(permit);
+            tokio::select! {
+                // How a connection ends is the other side's affair.
+                _ = builder.serve_connection(io, service) => {}
+                () = place.pulse.asked_to_leave() => {}
+            }
+            drop(place);
         });
     }
     ticking.abort();
@@ -110,16 +115,16 @@ pub async fn serve(
 struct Watched {
     socket: TcpStream,
     idle: Duration,
-    moved: Instant,
+    pulse: Arc<Pulse>,
     alarm: Pin<Box<Sleep>>,
     stats: Arc<Stats>,
 }
 
 impl Watched {
-    fn new(socket: TcpStream, idle: Duration, stats: Arc<Stats>) -> Self {
+    fn new(socket: TcpStream, idle: Duration, pulse: Arc<Pulse>, stats: Arc<Stats>) -> Self {
         stats.connections.fetch_add(1, Ordering::Relaxed);
         stats.open.fetch_add(1, Ordering::Relaxed);
-        Self { socket, idle, moved: Instant::now(), alarm: Box::pin(sleep(idle)), stats }
+        Self { socket, idle, pulse, alarm: Box::pin(sleep(idle)), stats }
     }
 
     fn watch<T>(
@@ -128,15 +133,15 @@ impl Watched {
         result: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if result.is_ready() {
-            self.moved = Instant::now();
+            self.pulse.beat();
             return result;
         }
         while self.alarm.as_mut().poll(cx).is_ready() {
-            let due = self.moved + self.idle;
-            if due <= Instant::now() {
+            let Some(left) = self.idle.checked_sub(self.pulse.idle()).filter(|l| !l.is_zero())
+            else {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-            }
-            self.alarm.as_mut().reset(due);
+            };
+            self.alarm.as_mut().reset(Instant::now() + left);
         }
         Poll::Pending
     }

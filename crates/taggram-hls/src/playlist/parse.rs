@@ -251,6 +251,11 @@ impl Reader {
             self.master.variants.push(variant);
             return Ok(());
         }
+        if self.is_master.is_some() {
+            // RFC 8216 gives an address that follows no EXT-X-STREAM-INF no meaning; some servers
+            // repeat those of EXT-X-MEDIA on a line of their own.
+            return Ok(());
+        }
         let Some(duration_s) = self.duration.take() else {
             return Err(bad(format!(
                 "no #EXTINF or #EXT-X-STREAM-INF belongs to the address {}",

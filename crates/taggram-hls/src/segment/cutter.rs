@@ -111,6 +111,7 @@ impl Cutter {
         Ok(CutTrack {
             extension: self.extension,
             codecs: self.codecs,
+            rate: self.rate,
             init: self.init,
             segments: self.segments,
             trim: (!whole && trim.rate > 0).then_some(trim),

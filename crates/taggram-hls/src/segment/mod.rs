@@ -3,6 +3,7 @@
 
 mod cutter;
 mod encode;
+mod shift;
 
 use std::path::Path;
 
@@ -11,6 +12,7 @@ use taggram_audio::{AudioReader, Limits, Packet, PacketCodec, PacketReader};
 use crate::HlsError;
 use crate::playlist::Trim;
 use cutter::Cutter;
+pub(crate) use shift::shift;
 
 /// What segments are made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -63,6 +65,8 @@ pub struct CutTrack {
     pub extension: &'static str,
     /// Codec as RFC 6381 names it.
     pub codecs: String,
+    /// Frames a second, Hz.
+    pub rate: u32,
     /// The initialisation segment, if there is one.
     pub init: Option<Written>,
     /// The segments in order.

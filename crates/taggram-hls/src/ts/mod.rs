@@ -5,6 +5,8 @@ mod mux;
 
 pub use demux::{Elementary, TsDemuxer};
 pub use mux::TsMuxer;
+#[cfg(feature = "origin")]
+pub(crate) use mux::shift_packet;
 
 /// Bytes of a transport packet, which begins with [`SYNC`].
 pub const PACKET: usize = 188;

@@ -51,12 +51,9 @@ impl TsMuxer {
         let length = u16::try_from(frame.len() + 8).unwrap_or(0);
         pes.extend(length.to_be_bytes());
         pes.extend([0x84, 0x80, 5]);
-        let pts = pts & 0x1_ffff_ffff;
-        pes.push(0x21 | ((pts >> 29) as u8 & 0x0e));
-        pes.extend((((pts >> 14) as u16 & 0xfffe) | 1).to_be_bytes());
-        pes.extend((((pts << 1) as u16 & 0xfffe) | 1).to_be_bytes());
+        pes.extend(pts_field(pts));
         pes.extend_from_slice(frame);
-        let clock = first.then(|| pts.saturating_sub(LEAD));
+        let clock = first.then(|| pts.wrapping_sub(LEAD) & MOST_TIME);
         let mut rest = &pes[..];
         let mut start = true;
         while !rest.is_empty() {
@@ -88,8 +85,7 @@ impl TsMuxer {
         if let Some(clock) = clock {
             // Random access, and a clock reference of 33 bits and an extension of 0.
             content.push(0x50);
-            content.extend(((clock >> 1) as u32).to_be_bytes());
-            content.extend([((clock as u8 & 1) << 7) | 0x7e, 0]);
+            content.extend(clock_field(clock));
         }
         let mut adaptation = Vec::new();
         if clock.is_some() || payload.len() < PACKET - 4 {
@@ -112,6 +108,52 @@ impl TsMuxer {
         out.extend_from_slice(&adaptation);
         out.extend_from_slice(&payload[..taken]);
         &payload[taken..]
+    }
+}
+
+/// Times have 33 bits.
+const MOST_TIME: u64 = 0x1_ffff_ffff;
+
+/// A presentation time as it stands in a PES header, with the marks around its three parts.
+fn pts_field(pts: u64) -> [u8; 5] {
+    let [a, b] = (((pts >> 14) as u16 & 0xfffe) | 1).to_be_bytes();
+    let [c, d] = (((pts << 1) as u16 & 0xfffe) | 1).to_be_bytes();
+    [0x21 | ((pts >> 29) as u8 & 0x0e), a, b, c, d]
+}
+
+/// A clock reference as it stands in an adaptation field, its extension 0.
+fn clock_field(clock: u64) -> [u8; 6] {
+    let [a, b, c, d] = ((clock >> 1) as u32).to_be_bytes();
+    [a, b, c, d, ((clock as u8 & 1) << 7) | 0x7e, 0]
+}
+
+/// Adds `ticks` to the times in a packet that [`TsMuxer`] wrote. Where the packet does not join the
+/// one before it (a packet with a clock), it is said to begin a new sequence of counters.
+#[cfg(feature = "origin")]
+pub(crate) fn shift_packet(packet: &mut [u8; PACKET], ticks: u64, joins: bool) {
+    let later = |time: u64| time.wrapping_add(ticks) & MOST_TIME;
+    if packet[1..3] != [0x40 | (AUDIO_PID >> 8) as u8, AUDIO_PID as u8] {
+        return;
+    }
+    let mut payload = 4;
+    if packet[3] & 0x20 != 0 {
+        payload += 1 + usize::from(packet[4]);
+        // A clock reference is present.
+        if packet[4] >= 7 && packet[5] & 0x10 != 0 {
+            packet[5] |= if joins { 0 } else { 0x80 };
+            let high = packet[6..10].iter().fold(0, |time, &b| time << 8 | u64::from(b));
+            let clock = high << 1 | u64::from(packet[10] >> 7);
+            packet[6..12].copy_from_slice(&clock_field(later(clock)));
+        }
+    }
+    // A PES header with a presentation time.
+    if let Some(pes) = packet.get_mut(payload..payload + 14)
+        && pes.starts_with(&[0, 0, 1])
+        && pes[7] & 0x80 != 0
+    {
+        let b = |i: usize| u64::from(pes[i]);
+        let pts = (b(9) >> 1 & 7) << 30 | b(10) << 22 | b(11) >> 1 << 15 | b(12) << 7 | b(13) >> 1;
+        pes[9..14].copy_from_slice(&pts_field(later(pts)));
     }
 }
 

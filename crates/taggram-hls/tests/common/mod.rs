@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use taggram_audio::{Limits, MonoSpec, ResamplingKind, read_mono};
 use taggram_hls::client::{ClientOptions, Opened, open};
@@ -63,21 +63,29 @@ pub fn cut_options(segment_s: f64) -> CutOptions {
 
 /// An origin of these files on a free port; it lives as long as the runtime.
 pub async fn origin(root: &Path, cut: CutOptions, live: bool) -> (SocketAddr, Arc<Origin>) {
+    origin_with(root, |options| OriginOptions { cut, live, ..options }).await
+}
+
+/// The same, with options made of the usual ones.
+pub async fn origin_with(
+    root: &Path,
+    change: impl FnOnce(OriginOptions) -> OriginOptions,
+) -> (SocketAddr, Arc<Origin>) {
     // The tests' own HTTP client wants it too.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut files: Vec<PathBuf> =
         std::fs::read_dir(root).unwrap().map(|e| e.unwrap().path()).collect();
     files.sort();
     let (library, _) = Library::new(root, &files).unwrap();
-    let options = OriginOptions {
-        cut,
+    let options = change(OriginOptions {
+        cut: cut_options(6.0),
         cache: None,
         cache_bytes: 1 << 30,
-        live,
+        live: false,
         page: None,
         connections: 1000,
         idle_s: 10.0,
-    };
+    });
     let origin = Origin::new(library, options).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -153,6 +161,8 @@ pub fn assert_same(got: &[f32], expected: &[f32], what: &str) {
 #[derive(Clone)]
 pub enum Act {
     Body(Vec<u8>),
+    /// With these headers, each ended.
+    Headed(&'static str, Vec<u8>),
     Status(u16),
     /// To this address.
     Redirect(String),
@@ -166,11 +176,16 @@ pub enum Act {
     Turns(Vec<Act>),
 }
 
+/// Times and paths of requests.
+pub type Log = Arc<Mutex<Vec<(Instant, String)>>>;
+
 /// A server that does as it is told, and counts.
 pub struct Hostile {
     pub address: SocketAddr,
     pub connections: Arc<AtomicUsize>,
     pub requests: Arc<AtomicUsize>,
+    /// When what was asked for.
+    pub log: Log,
     acts: Arc<Mutex<HashMap<String, (Act, usize)>>>,
 }
 
@@ -181,14 +196,15 @@ impl Hostile {
             address: listener.local_addr().unwrap(),
             connections: Arc::default(),
             requests: Arc::default(),
+            log: Log::default(),
             acts: Arc::default(),
         };
         let (connections, requests) = (hostile.connections.clone(), hostile.requests.clone());
-        let acts = hostile.acts.clone();
+        let (acts, log) = (hostile.acts.clone(), hostile.log.clone());
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
                 connections.fetch_add(1, Ordering::Relaxed);
-                tokio::spawn(answer(socket, acts.clone(), requests.clone()));
+                tokio::spawn(answer(socket, acts.clone(), requests.clone(), log.clone()));
             }
         });
         hostile
@@ -202,6 +218,12 @@ impl Hostile {
         format!("http://{}{path}", self.address)
     }
 
+    /// When a path was asked for.
+    pub fn times_of(&self, path: &str) -> Vec<Instant> {
+        let log = self.log.lock().unwrap();
+        log.iter().filter(|(_, p)| p == path).map(|(time, _)| *time).collect()
+    }
+
     pub fn asked(&self) -> usize {
         self.requests.load(Ordering::Relaxed)
     }
@@ -211,6 +233,7 @@ async fn answer(
     mut socket: TcpStream,
     acts: Arc<Mutex<HashMap<String, (Act, usize)>>>,
     requests: Arc<AtomicUsize>,
+    log: Log,
 ) {
     let mut held = Vec::new();
     loop {
@@ -225,6 +248,7 @@ async fn answer(
         held.clear();
         requests.fetch_add(1, Ordering::Relaxed);
         let path = text.split(' ').nth(1).unwrap_or("/").to_owned();
+        log.lock().unwrap().push((Instant::now(), path.clone()));
         let act = {
             let mut acts = acts.lock().unwrap();
             match acts.get_mut(&path) {
@@ -242,6 +266,7 @@ async fn answer(
         };
         let mut out = match act {
             Act::Body(body) => [head("200 OK", body.len(), ""), body].concat(),
+            Act::Headed(more, body) => [head("200 OK", body.len(), more), body].concat(),
             Act::Status(code) => head(&format!("{code} As Told"), 0, ""),
             Act::Redirect(to) => head("302 Found", 0, &format!("Location: {to}\r\n")),
             Act::Stall => {

@@ -26,6 +26,19 @@ const MAX_BYTES: usize = i32::MAX as usize;
 /// As [`Network::shapes`] and [`Network::check_weights`]; or when the file would exceed the
 /// 2 GiB of a protobuf message.
 pub fn to_onnx(network: &Network, weights: &Weights) -> Result<Vec<u8>, NetworkError> {
+    to_onnx_with(network, weights, &[])
+}
+
+/// As [`to_onnx`], with notes for people and programs (key and text; ONNX calls them metadata
+/// properties): what the labels are, say, or how an input is made.
+///
+/// # Errors
+/// As [`to_onnx`].
+pub fn to_onnx_with(
+    network: &Network,
+    weights: &Weights,
+    notes: &[(&str, &str)],
+) -> Result<Vec<u8>, NetworkError> {
     network.check_weights(weights)?;
     let shapes = network.shapes()?;
     let bytes: usize = network
@@ -70,6 +83,12 @@ pub fn to_onnx(network: &Network, weights: &Weights) -> Result<Vec<u8>, NetworkE
     model.string(3, env!("CARGO_PKG_VERSION"));
     model.message(7, graph.message);
     model.message(8, operators);
+    for (key, text) in notes {
+        let mut note = Message::default();
+        note.string(1, key);
+        note.string(2, text);
+        model.message(14, note);
+    }
     Ok(model.into_bytes())
 }
 

@@ -13,7 +13,7 @@ import onnxruntime as ort
 def main() -> int:
     folder = pathlib.Path(sys.argv[1])
     tolerance = float(sys.argv[2]) if len(sys.argv) > 2 else 1e-4
-    failures, count = 0, 0
+    failures, count, farthest = 0, 0, 0.0
     for model in sorted(folder.glob("net*.onnx")):
         try:
             import onnx
@@ -34,11 +34,12 @@ def main() -> int:
                 failures += 1
                 continue
             apart = np.abs(result.ravel() - expected) / np.maximum(np.abs(expected), 1)
+            farthest = max(farthest, apart.max())
             if not (apart.max() <= tolerance):
                 print(f"{model.stem} {value.name}: {apart.max():.2e} apart")
                 failures += 1
         count += 1
-    print(f"{count} networks agree" if failures == 0 else f"{failures} values differ")
+    print(f"{count} networks agree, at most {farthest:.1e} apart" if failures == 0 else f"{failures} values differ")
     return 1 if failures or not count else 0
 
 

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use rayon::prelude::*;
 use taggram_features::FeatureMap;
 use taggram_model::{Network, Tensor, Weights};
 
@@ -478,11 +479,13 @@ impl<'a> Run<'a> {
         // Early on the average follows closely, so that it forgets the random start.
         let updates = self.progress.updates as f32;
         let memory = self.recipe.fit.average.min((1.0 + updates) / (10.0 + updates));
+        const CHUNK: usize = 1 << 16;
         for (average, p) in self.average.iter_mut().zip(self.trainable.parameters()) {
-            average
-                .iter_mut()
-                .zip(&p.value)
-                .for_each(|(a, v)| *a = memory * *a + (1.0 - memory) * v);
+            let chunks = average.par_chunks_mut(CHUNK).zip(p.value.par_chunks(CHUNK));
+            chunks.for_each(|(average, value)| {
+                let pairs = average.iter_mut().zip(value);
+                pairs.for_each(|(a, v)| *a = memory * *a + (1.0 - memory) * v);
+            });
         }
     }
 

@@ -93,6 +93,7 @@ pub fn run(arguments: &Serve) -> anyhow::Result<Outcome> {
         idle_s: arguments.idle,
     };
     let origin = Origin::new(library, options)?;
+    open_files(arguments.connections);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(work::processors())
         .enable_all()
@@ -113,6 +114,24 @@ pub fn run(arguments: &Serve) -> anyhow::Result<Outcome> {
         anyhow::Ok(())
     })?;
     Ok(Outcome::Done)
+}
+
+/// Each connection is an open file, and systems let a program open about a thousand unless it asks.
+fn open_files(connections: u32) {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let wanted = 2 * u64::from(connections) + 64;
+        let limit = getrlimit(Resource::Nofile);
+        let allowed = limit.maximum.map_or(wanted, |most| most.min(wanted));
+        if limit.current.is_some_and(|now| now < allowed) {
+            let new = Rlimit { current: Some(allowed), maximum: limit.maximum };
+            // Without it there is room for fewer, which is not worth failing for.
+            let _ = setrlimit(Resource::Nofile, new);
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = connections;
 }
 
 /// Comes when the program is asked to end: Ctrl-C, or what service managers send.

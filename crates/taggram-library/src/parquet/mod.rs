@@ -2,6 +2,10 @@
 //! compression, every value present. Layout after the Apache Parquet format specification
 //! (`parquet.thrift`); the footer is in Thrift's compact protocol.
 
+mod notes;
+
+pub use notes::notes;
+
 use std::io::{self, Write};
 
 const MAGIC: &[u8; 4] = b"PAR1";
@@ -79,6 +83,19 @@ impl Column {
 /// # Errors
 /// What the sink reports; columns of different lengths.
 pub fn write(sink: &mut impl Write, columns: &[Column]) -> io::Result<()> {
+    write_noted(sink, columns, &[])
+}
+
+/// [`write()`], with notes (a key and its text) in the footer, which data tools show as the file's metadata and
+/// [`notes()`] reads back.
+///
+/// # Errors
+/// As [`write()`].
+pub fn write_noted(
+    sink: &mut impl Write,
+    columns: &[Column],
+    notes: &[(&str, &str)],
+) -> io::Result<()> {
     let rows = columns.first().map_or(0, Column::len);
     if columns.iter().any(|c| c.len() != rows) {
         return Err(io::Error::other("the columns of a table differ in length, which is a bug"));
@@ -99,7 +116,7 @@ pub fn write(sink: &mut impl Write, columns: &[Column]) -> io::Result<()> {
         }
         chunks.push((start, at - start));
     }
-    let footer = footer(columns, &chunks, rows as i64);
+    let footer = footer(columns, &chunks, rows as i64, notes);
     sink.write_all(&footer)?;
     sink.write_all(&(footer.len() as u32).to_le_bytes())?;
     sink.write_all(MAGIC)
@@ -120,7 +137,7 @@ fn page_header(out: &mut Thrift, size: i64, values: i64) {
 }
 
 /// `FileMetaData`; `chunks` has where each column starts and how many bytes it takes.
-fn footer(columns: &[Column], chunks: &[(i64, i64)], rows: i64) -> Vec<u8> {
+fn footer(columns: &[Column], chunks: &[(i64, i64)], rows: i64, notes: &[(&str, &str)]) -> Vec<u8> {
     let mut out = Thrift::default();
     out.i32(1, 1); // version
     out.list(2, columns.len() + 1, STRUCT);
@@ -139,7 +156,26 @@ fn footer(columns: &[Column], chunks: &[(i64, i64)], rows: i64) -> Vec<u8> {
         out.end();
     }
     out.i64(3, rows);
-    out.list(4, 1, STRUCT);
+    // A table without rows has no row group: readers would look for pages in it.
+    out.list(4, usize::from(rows > 0), STRUCT);
+    if rows > 0 {
+        row_group(&mut out, columns, chunks, rows);
+    }
+    if !notes.is_empty() {
+        out.list(NOTES, notes.len(), STRUCT);
+        for (key, text) in notes {
+            out.element();
+            out.text(1, key);
+            out.text(2, text);
+            out.end();
+        }
+    }
+    out.text(6, concat!("taggram ", env!("CARGO_PKG_VERSION")));
+    out.end();
+    out.bytes
+}
+
+fn row_group(out: &mut Thrift, columns: &[Column], chunks: &[(i64, i64)], rows: i64) {
     out.element();
     out.list(1, columns.len(), STRUCT);
     for (column, &(start, size)) in columns.iter().zip(chunks) {
@@ -162,10 +198,10 @@ fn footer(columns: &[Column], chunks: &[(i64, i64)], rows: i64) -> Vec<u8> {
     out.i64(2, chunks.iter().map(|c| c.1).sum());
     out.i64(3, rows);
     out.end();
-    out.text(6, concat!("taggram ", env!("CARGO_PKG_VERSION")));
-    out.end();
-    out.bytes
 }
+
+/// The field of `FileMetaData` that holds keys and their values.
+const NOTES: u8 = 5;
 
 const I32: u8 = 5;
 const I64: u8 = 6;
