@@ -367,7 +367,9 @@ fn a_track_that_kills_its_workers_is_buried() {
         };
         let consumer = stream.create_consumer(config).await.unwrap();
         for _ in 0..2 {
-            let mut jobs = consumer.fetch().max_messages(1).messages().await.unwrap();
+            // A job that was refused comes again when the broker gets round to it.
+            let batch = consumer.batch().max_messages(1).expires(Duration::from_secs(20));
+            let mut jobs = batch.messages().await.unwrap();
             jobs.next().await.unwrap().unwrap().ack_with(AckKind::Nak(None)).await.unwrap();
             context.client().flush().await.unwrap();
         }

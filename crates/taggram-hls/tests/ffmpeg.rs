@@ -341,7 +341,15 @@ async fn ffmpeg_plays_the_radio() {
         heard.push((ending, said, origin));
     }
     for (ending, said, _origin) in heard {
-        assert_eq!(said.await.unwrap(), "", "{ending}");
+        let said = said.await.unwrap();
+        // ffmpeg 5.1 reads the init segment again whenever it reloads a live playlist, and complains of it: of
+        // the live fMP4 playlists that it wrote itself, too.
+        let of_ours: Vec<&str> = said
+            .lines()
+            .filter(|line| !line.contains("Found duplicated MOOV Atom. Skipped it"))
+            .filter(|line| !line.contains("Last message repeated"))
+            .collect();
+        assert!(of_ours.is_empty(), "{ending}: {said}");
     }
 }
 
