@@ -10,8 +10,8 @@ the sources' figures are worth. Epochs are chosen by validation songs alone (fol
 is used for anything but the figure.
 
 **These are small trainings**, minutes of two cores that did other work meanwhile, where the sources had hours on GPUs,
-ImageNet's weights, or a hundred times the windows: read them as proof that every network learns, evaluates and
-answers, and as a floor, not as what the network can do. The column "learnt from" says how much each one saw: songs, epochs ×
+ImageNet's weights, or a hundred times the windows: read them as a floor, not as what the network
+can do. Some have seen too little to have learnt anything yet (10 % is chance). The column "learnt from" says how much each one saw: songs, epochs ×
 windows a song, and the product. Of GTZAN's audio, 100 clips were at hand (10 a genre): what needs audio is cross-validated on
 them, by artist, in two folds, and learns from 50 clips (every song of blues, reggae and rock is by one artist
 there; these are split by song). The rest learns from cached mel spectrograms of 999 songs, whose columns are 77.5 ms apart,
