@@ -217,7 +217,7 @@ fn files_in_motion_are_taken_up_when_they_rest() {
     let fleeting: Vec<PathBuf> =
         (0..12).map(|i| library.add(&format!("fleeting/{i:02}.wav"), 10 + i)).collect();
     let locked = library.add("locked.wav", 2);
-    fs::set_permissions(&locked, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o000)).unwrap();
     // Whoever may read everything has no locked files.
     let can_lock = fs::File::open(&locked).is_err();
     let rest = AtomicBool::new(false);
