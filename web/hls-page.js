@@ -143,7 +143,9 @@ function play(url) {
   }
   hls = new Hls({ enableWorker: true, fLoader: Overheard });
   hls.on(Hls.Events.LEVEL_LOADED, (_, { details }) => { if (last === null) trim = trimOf(details.m3u8); });
-  hls.on(Hls.Events.ERROR, (_, { type, details, fatal, error }) => {
+  hls.on(Hls.Events.ERROR, (_, { type, details, fatal, error, buffer }) => {
+    // With music at hand it is this machine that was busy for a moment, no fault of the stream.
+    if (details === Hls.ErrorDetails.BUFFER_STALLED_ERROR && !fatal && buffer > 0.5) return;
     state.errors.push(`${details}: ${error?.message ?? type}`);
     if (fatal) say(`The stream cannot be played: ${details}.`);
   });
