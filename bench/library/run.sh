@@ -5,7 +5,7 @@
 set -euo pipefail
 taggram=$1 library=$2 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-one=$(find "$library" -mindepth 1 -maxdepth 1 -type d | sort | head -1)
+one=$(find "$library" -mindepth 1 -maxdepth 1 -type d | sort | sed -n 1p)
 timed() { # NAME COMMAND…: wall seconds and peak memory
     local name=$1; shift
     /usr/bin/env python3 - "$name" "$@" <<'PY'
@@ -23,6 +23,6 @@ timed "no change" "$taggram" scan "$library" --db "$work/all.sqlite"
 tracks=$(find "$library" -name '*.mp3' | wc -l)
 sqlite_bytes=$(stat -c %s "$work/all.sqlite")
 echo "index: $((sqlite_bytes / tracks)) bytes a track"
-song=$(find "$library" -name '*.mp3' | sort | head -1)
+song=$(find "$library" -name '*.mp3' | sort | sed -n 1p)
 timed "similar" "$taggram" similar "$song" --db "$work/all.sqlite"
 timed "thorough, one core, one folder" taskset -c 0 "$taggram" scan "$(dirname "$song")" --db "$work/thorough.sqlite" --jobs 1 --thorough
