@@ -390,8 +390,12 @@ pub(crate) fn clips(
         .collect()
 }
 
+/// Values of the widest embedding that is remembered: the shape of a cloud of wider ones is not to be had from some
+/// hundreds of songs, and its principal axes take minutes.
+const WIDEST_EMBEDDING: usize = 512;
+
 /// What the model remembers of its songs, so that it can say when it does not know; none without songs to
-/// fit a threshold on.
+/// fit a threshold on, nor of an embedding wider than [`WIDEST_EMBEDDING`].
 fn familiarity(
     trained: &Trained,
     recipe: &Recipe,
@@ -400,8 +404,12 @@ fn familiarity(
     let embedder = Embedder::new(&trained.network, &trained.weights, &recipe.windows)?;
     let Some(embedder) = embedder.filter(|_| !data.valid.is_empty()) else { return Ok(None) };
     let learnt = embedder.embeddings(&data.train)?;
+    let columns = learnt.first().map_or(0, Vec::len);
+    if columns > WIDEST_EMBEDDING {
+        return Ok(None);
+    }
     let rows = Rows {
-        columns: learnt.first().map_or(0, Vec::len),
+        columns,
         labels: data.train.iter().map(|c| c.label).collect(),
         data: learnt.concat(),
         groups: Vec::new(),
