@@ -52,6 +52,10 @@ pub struct DataRecipe {
     /// (an installed model or a model file) or `model:NAME:LAYER`, which is asked about each song.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub teachers: BTreeMap<String, String>,
+    /// Teachers whose taggrams are followed patch by patch: a patch learns what they say of its own stretch of the
+    /// song, not of the whole. Their rows are taken to be evenly spread over it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub by_patch: Vec<String>,
     /// Teachers whose values together become one more, named `genres`: the genre probabilities of
     /// a logistic regression on them that never saw the song's artist (5 folds of the train songs).
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -247,10 +251,12 @@ impl Recipe {
                 }
             }
         }
-        for name in &self.data.genres_from {
-            if !self.data.teachers.contains_key(name) {
+        for (key, names) in
+            [("genres_from", &self.data.genres_from), ("by_patch", &self.data.by_patch)]
+        {
+            if let Some(name) = names.iter().find(|n| !self.data.teachers.contains_key(*n)) {
                 let message = format!("there is no teacher `{name}` in [data.teachers]");
-                return Err(TrainError::malformed("[data] genres_from", message));
+                return Err(TrainError::malformed(format!("[data] {key}"), message));
             }
         }
         let decibels = matches!(

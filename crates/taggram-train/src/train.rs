@@ -14,7 +14,9 @@ use crate::classifiers::{self, ClassifierKind, ClassifierRecipe, Rows, Scaling};
 use crate::dataset::{Dataset, Group, SoftTargets, Split, Teacher, Track};
 use crate::error::{ErrorKind, TrainError};
 use crate::familiarity::{self, Embedder};
-use crate::fit::{Clip, Data, Progress, RunOptions, Trained, fit, patches_of, teacher_sizes};
+use crate::fit::{
+    Clip, Data, Progress, RunOptions, SoftTarget, Trained, fit, patches_of, teacher_sizes,
+};
 use crate::loss::TeacherLoss;
 use crate::metrics::{Metrics, fit_temperature};
 use crate::recipe::Recipe;
@@ -376,16 +378,18 @@ pub(crate) fn clips(
         .par_iter()
         .map(|&t| {
             let track = &dataset.tracks[t];
-            let targets = targets
-                .iter()
-                .filter_map(|(name, soft)| Some((name.clone(), soft.get(&track.song)?.to_vec())));
-            Ok(Clip {
-                id: track.id.clone(),
-                label: track.genre,
-                map: dataset.feature_map(track, &recipe.front_end)?,
-                starts: Vec::new(),
-                targets: targets.collect(),
-            })
+            let map = dataset.feature_map(track, &recipe.front_end)?;
+            let share = recipe.windows.frames as f64 / map.frames.max(1) as f64;
+            let targets = targets.iter().filter_map(|(name, soft)| {
+                let values = if recipe.data.by_patch.contains(name) {
+                    soft.course(&track.song, share)?
+                } else {
+                    soft.get(&track.song)?.to_vec()
+                };
+                Some((name.clone(), SoftTarget::new(values, soft.width)))
+            });
+            let targets = targets.collect();
+            Ok(Clip { id: track.id.clone(), label: track.genre, map, starts: Vec::new(), targets })
         })
         .collect()
 }

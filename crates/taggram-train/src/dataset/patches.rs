@@ -29,16 +29,28 @@ pub struct Patches {
 }
 
 impl Patches {
+    /// A single one.
+    pub(crate) fn one(data: Vec<f32>) -> Self {
+        Self { count: 1, width: data.len(), data }
+    }
+
     /// The mean over patches, `[value]`.
     pub fn mean(&self) -> Vec<f32> {
-        let mut sum = vec![0f64; self.width];
-        for row in self.data.chunks_exact(self.width.max(1)) {
-            for (s, &v) in sum.iter_mut().zip(row) {
-                *s += f64::from(v);
-            }
-        }
-        sum.into_iter().map(|s| (s / self.count.max(1) as f64) as f32).collect()
+        mean(&self.data, self.width)
     }
+}
+
+/// The mean of rows of `width` values.
+pub(super) fn mean(rows: &[f32], width: usize) -> Vec<f32> {
+    let mut sum = vec![0f64; width];
+    let rows = rows.chunks_exact(width.max(1));
+    let count = rows.len().max(1) as f64;
+    for row in rows {
+        for (s, &v) in sum.iter_mut().zip(row) {
+            *s += f64::from(v);
+        }
+    }
+    sum.into_iter().map(|s| (s / count) as f32).collect()
 }
 
 /// One or more files of rows of one width.

@@ -8,14 +8,15 @@ use taggram::{Decide, Listen, Listener, Model, Source};
 use taggram_model::Answer;
 
 use super::error::{ErrorKind, Result, TrainError, fault};
+use super::patches::{Patches, mean};
 use super::{Dataset, Split, Track, TrackSource};
 
-/// One vector a song from another model: the mean over patches of its taggram, or its features.
+/// What another model says of songs: a vector each, or one a patch of its taggram.
 #[derive(Clone, Debug)]
 pub struct Teacher {
     path: PathBuf,
     width: usize,
-    vectors: BTreeMap<String, Vec<f32>>,
+    said: BTreeMap<String, Patches>,
 }
 
 /// Targets for train songs and nobody else.
@@ -30,6 +31,8 @@ pub struct SoftTargets {
     /// Each value was divided by this; ones when the values were left as they are.
     pub deviation: Vec<f32>,
     targets: HashMap<String, Vec<f32>>,
+    /// What was said patch by patch, as it was said, where it was.
+    courses: HashMap<String, Patches>,
 }
 
 impl SoftTargets {
@@ -40,7 +43,7 @@ impl SoftTargets {
     ) -> Self {
         let targets = rows.into_iter().collect();
         let (mean, deviation) = (vec![0.0; width], vec![1.0; width]);
-        Self { width, log_odds: false, mean, deviation, targets }
+        Self { width, log_odds: false, mean, deviation, targets, courses: HashMap::new() }
     }
 
     /// What another teacher of the same kind says of all songs of another dataset, on the scale of these targets.
@@ -66,6 +69,21 @@ impl SoftTargets {
         self.targets.get(id).map(Vec::as_slice)
     }
 
+    /// The targets of stretches of a track that are `share` of it long, evenly spread from its beginning to its
+    /// end, `[stretch, value]`; the whole track's where no more was said of it.
+    pub fn course(&self, id: &str, share: f64) -> Option<Vec<f32>> {
+        let Some(said) = self.courses.get(id) else { return self.targets.get(id).cloned() };
+        let long = ((said.count as f64 * share).round() as usize).clamp(1, said.count);
+        let stretches = said.data.windows(long * self.width).step_by(self.width.max(1));
+        Some(stretches.flat_map(|rows| self.scaled(&mean(rows, self.width))).collect())
+    }
+
+    /// A vector as it was said, on the scale of the targets.
+    fn scaled(&self, vector: &[f32]) -> Vec<f32> {
+        let scale = self.mean.iter().zip(&self.deviation);
+        vector.iter().zip(scale).map(|(&v, (m, d))| (value(v, self.log_odds) - m) / d).collect()
+    }
+
     /// Number of songs with a target.
     pub fn len(&self) -> usize {
         self.targets.len()
@@ -79,23 +97,23 @@ impl SoftTargets {
 
 impl Teacher {
     /// Opens vectors (`.npy` beside `_tracks.txt`) or taggrams (`.npy` beside `_rows.txt`, or a
-    /// folder of them), of which the mean over patches is taken.
+    /// folder of them), of which a song's target is the mean over patches.
     ///
     /// # Errors
     /// A path that is neither.
     pub fn open(path: &Path) -> Result<Self> {
         let dataset = Dataset::open(path)?;
-        let mut vectors = BTreeMap::new();
+        let mut said = BTreeMap::new();
         for track in &dataset.tracks {
-            let vector = if dataset.feature_names().is_empty() {
-                dataset.patches(track)?.mean()
+            let patches = if dataset.feature_names().is_empty() {
+                dataset.patches(track)?
             } else {
-                dataset.features(track)?.iter().map(|&v| v as f32).collect()
+                Patches::one(dataset.features(track)?.iter().map(|&v| v as f32).collect())
             };
-            vectors.insert(track.id.clone(), vector);
+            said.insert(track.id.clone(), patches);
         }
-        let width = vectors.values().next().map_or(0, Vec::len);
-        Ok(Self { path: path.to_path_buf(), width, vectors })
+        let width = said.values().next().map_or(0, |p| p.width);
+        Ok(Self { path: path.to_path_buf(), width, said })
     }
 
     /// What `model` says of some tracks, computed now from their audio or their cached maps: one
@@ -104,20 +122,20 @@ impl Teacher {
     /// # Errors
     /// A track that the model cannot hear.
     pub fn ask(model: &Model, dataset: &Dataset, tracks: &[usize]) -> Result<Self> {
-        let vectors: Result<BTreeMap<String, Vec<f32>>> = tracks
+        let said: Result<BTreeMap<String, Patches>> = tracks
             .par_iter()
             .map(|&t| {
                 let track = &dataset.tracks[t];
-                Ok((track.song.clone(), what_it_says(model, dataset, track)?))
+                Ok((track.song.clone(), Patches::one(what_it_says(model, dataset, track)?)))
             })
             .collect();
         let path = PathBuf::from(model.name());
-        Ok(Self { path, width: model.labels().len(), vectors: vectors? })
+        Ok(Self { path, width: model.labels().len(), said: said? })
     }
 
-    /// The vectors by song.
-    pub(crate) fn into_rows(self) -> BTreeMap<String, Vec<f32>> {
-        self.vectors
+    /// One vector a song.
+    pub(crate) fn into_rows(self) -> impl Iterator<Item = (String, Vec<f32>)> {
+        self.said.into_iter().map(|(song, patches)| (song, patches.mean()))
     }
 
     /// Values a vector.
@@ -155,8 +173,8 @@ impl Teacher {
         let songs = learnable(dataset, split);
         let known: Vec<Vec<f32>> = songs
             .iter()
-            .filter_map(|&t| self.vectors.get(&dataset.tracks[t].song))
-            .map(|vector| vector.iter().map(|&v| value(v, log_odds)).collect())
+            .filter_map(|&t| self.said.get(&dataset.tracks[t].song))
+            .map(|said| said.mean().iter().map(|&v| value(v, log_odds)).collect())
             .collect();
         let n = known.len().max(1) as f64;
         let (mut mean, mut deviation) = (vec![0f32; self.width], vec![1f32; self.width]);
@@ -176,26 +194,25 @@ impl Teacher {
         log_odds: bool,
         (mean, deviation): (Vec<f32>, Vec<f32>),
     ) -> Result<SoftTargets> {
-        let mut targets = HashMap::new();
-        let asked = songs.len();
+        let (width, asked) = (self.width, songs.len());
+        let (targets, courses) = Default::default();
+        let mut soft = SoftTargets { width, log_odds, mean, deviation, targets, courses };
         for t in songs {
             let track = &dataset.tracks[t];
-            if let Some(vector) = self.vectors.get(&track.song) {
-                let scaled = vector
-                    .iter()
-                    .zip(mean.iter().zip(&deviation))
-                    .map(|(&v, (m, d))| (value(v, log_odds) - m) / d);
-                targets.insert(track.id.clone(), scaled.collect());
+            let Some(said) = self.said.get(&track.song) else { continue };
+            soft.targets.insert(track.id.clone(), soft.scaled(&said.mean()));
+            if said.count > 1 {
+                soft.courses.insert(track.id.clone(), said.clone());
             }
         }
-        if targets.is_empty() {
+        if soft.is_empty() {
             return Err(fault(
                 &self.path,
                 ErrorKind::TooShort,
                 format!("the teacher knows none of the {asked} songs that may be learnt from"),
             ));
         }
-        Ok(SoftTargets { width: self.width, log_odds, mean, deviation, targets })
+        Ok(soft)
     }
 }
 

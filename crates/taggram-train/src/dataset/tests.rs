@@ -199,6 +199,29 @@ fn teachers_never_speak_of_test_songs() {
     assert_eq!(teacher.probabilities(&d, &split).unwrap().get("a.00003").unwrap(), [6.0, 7.0]);
 }
 
+/// A taggram of six patches heard in stretches of a third of the song: five of two patches each, each their mean, on the
+/// scale of the whole songs' targets.
+#[test]
+fn taggrams_teach_stretch_by_stretch() {
+    let folder = tempfile::tempdir().unwrap();
+    let d = toy(folder.path(), &["a", "b"], 9);
+    let array = folder.path().join("tags_f32.npy");
+    write_npy(&array, DType::F32, &[8, 1], &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 9.0, 9.0]);
+    fs::write(folder.path().join("tags_rows.txt"), "a.00000\n".repeat(6) + &"a.00003\n".repeat(2))
+        .unwrap();
+    let teacher = Teacher::open(&array).unwrap();
+    let split = d.split("fault-filtered").unwrap();
+    let soft = teacher.probabilities(&d, &split).unwrap();
+    assert_eq!(soft.get("a.00000").unwrap(), [2.5]);
+    assert_eq!(soft.course("a.00000", 1.0 / 3.0).unwrap(), [0.5, 1.5, 2.5, 3.5, 4.5]);
+    assert_eq!(soft.course("a.00000", 2.0).unwrap(), [2.5]);
+    assert_eq!(soft.course("a.00000", 0.0).unwrap().len(), 6);
+    assert_eq!(soft.course("b.00001", 0.5), None);
+    let scaled = teacher.standardised(&d, &split).unwrap();
+    let (mean, deviation) = ((2.5 + 9.0) / 2.0, (9.0 - 2.5) / 2.0);
+    assert_eq!(scaled.course("a.00000", 0.3).unwrap()[0], (0.5 - mean) / deviation);
+}
+
 #[test]
 fn gtzan_is_found_from_its_root() {
     let Some(root) = real("") else { return };

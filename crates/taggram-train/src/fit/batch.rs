@@ -59,7 +59,7 @@ impl<'a> Batches<'a> {
             .filter_map(|name| {
                 data.learnt_from()
                     .find_map(|c| c.targets.get(name))
-                    .map(|t| (name.as_str(), t.len()))
+                    .map(|t| (name.as_str(), t.width))
             })
             .collect();
         Self { data, recipe, size: first, class_weights, teachers }
@@ -96,10 +96,11 @@ impl<'a> Batches<'a> {
         let augment = &self.recipe.augment;
         let length = self.size.channels * self.size.frames * self.size.bands;
         let mut patches = vec![0.0; chosen.len() * length];
-        patches.par_chunks_mut(length).zip(chosen).for_each(|(patch, &example)| {
+        let cut = |(patch, &example): (&mut [f32], &usize)| {
             let mut rng = Rng::at(&[seed, PATCH, epoch as u64, example as u64]);
-            self.patch(self.clip(example), patch, &mut rng);
-        });
+            self.patch(self.clip(example), patch, &mut rng)
+        };
+        let places: Vec<f32> = patches.par_chunks_mut(length).zip(chosen).map(cut).collect();
         let shares: Vec<f32> = chosen
             .iter()
             .map(|&example| {
@@ -114,7 +115,7 @@ impl<'a> Batches<'a> {
                 augment.mix(patch, &plain[next * length..][..length], shares[i]);
             });
         }
-        Batch { patches, targets: self.targets(chosen, &shares) }
+        Batch { patches, targets: self.targets(chosen, &places, &shares) }
     }
 
     fn clip(&self, example: usize) -> &'a Clip {
@@ -129,10 +130,12 @@ impl<'a> Batches<'a> {
         if example < self.labelled() { self.class_weights[self.clip(example).label] } else { 0.0 }
     }
 
-    fn patch(&self, clip: &Clip, patch: &mut [f32], rng: &mut Rng) {
+    /// Makes a random patch of a clip; tells where it lies: 0 at the beginning, 1 at the end.
+    fn patch(&self, clip: &Clip, patch: &mut [f32], rng: &mut Rng) -> f32 {
         let PatchSize { channels, frames, bands } = self.size;
+        let last = clip.map.frames.saturating_sub(frames);
         let start = if clip.starts.is_empty() {
-            rng.below(clip.map.frames.saturating_sub(frames) + 1)
+            rng.below(last + 1)
         } else {
             clip.starts[rng.below(clip.starts.len())]
         };
@@ -151,19 +154,21 @@ impl<'a> Batches<'a> {
             other => normalise_patch(patch, channels, frames, bands, other),
         }
         self.recipe.augment.add_noise(patch, rng);
+        start as f32 / last.max(1) as f32
     }
 
-    fn targets(&self, chosen: &[usize], shares: &[f32]) -> Targets {
+    fn targets(&self, chosen: &[usize], places: &[f32], shares: &[f32]) -> Targets {
         let classes = self.data.classes.len();
         let smoothing = self.recipe.loss.label_smoothing;
+        let next = |i: usize| (i + 1) % chosen.len();
         let pairs: Vec<(&Clip, &Clip, f32)> = (0..chosen.len())
-            .map(|i| (self.clip(chosen[i]), self.clip(chosen[(i + 1) % chosen.len()]), shares[i]))
+            .map(|i| (self.clip(chosen[i]), self.clip(chosen[next(i)]), shares[i]))
             .collect();
         let mut targets = Targets::default();
         for (i, &(a, b, share)) in pairs.iter().enumerate() {
             let parts = [
                 (a, share * self.weight(chosen[i])),
-                (b, (1.0 - share) * self.weight(chosen[(i + 1) % chosen.len()])),
+                (b, (1.0 - share) * self.weight(chosen[next(i)])),
             ];
             // What each part counts is in the weight of the sample; the row stays a distribution.
             let weight: f32 = parts.iter().map(|(_, w)| w).sum();
@@ -176,9 +181,10 @@ impl<'a> Batches<'a> {
         }
         for &(name, size) in &self.teachers {
             let (mut values, mut present) = (Vec::with_capacity(size * pairs.len()), Vec::new());
-            for &(a, b, share) in &pairs {
-                let first = a.targets.get(name);
-                let second = if share < 1.0 { b.targets.get(name) } else { first };
+            for (i, &(a, b, share)) in pairs.iter().enumerate() {
+                let said = |clip: &'a Clip, i: usize| Some(clip.targets.get(name)?.at(places[i]));
+                let first = said(a, i);
+                let second = if share < 1.0 { said(b, next(i)) } else { first };
                 present.push(first.is_some() && second.is_some());
                 match (first, second) {
                     (Some(a), Some(b)) => {

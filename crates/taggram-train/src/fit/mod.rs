@@ -43,7 +43,33 @@ pub struct Clip {
     /// empty: any while training, those of the recipe's windows when judged.
     pub starts: Vec<usize>,
     /// Soft targets by the name of their teacher; songs without one may be among the others.
-    pub targets: BTreeMap<String, Vec<f32>>,
+    pub targets: BTreeMap<String, SoftTarget>,
+}
+
+/// What a teacher says of a song: one thing, or one of each of several stretches.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SoftTarget {
+    width: usize,
+    /// `[stretch, value]`, evenly spread from the beginning of the song to its end.
+    values: Vec<f32>,
+}
+
+impl SoftTarget {
+    /// Targets of `width` values of stretches, `[stretch, value]`, evenly spread over the song.
+    ///
+    /// # Panics
+    /// If there is none, or not a whole number of them.
+    pub fn new(values: Vec<f32>, width: usize) -> Self {
+        assert!(width > 0 && !values.is_empty() && values.len() % width == 0);
+        Self { width, values }
+    }
+
+    /// The target at a place of the song: 0 of the first stretch, 1 of the last.
+    pub fn at(&self, place: f32) -> &[f32] {
+        let last = self.values.len() / self.width - 1;
+        let stretch = (place.clamp(0.0, 1.0) * last as f32).round() as usize;
+        &self.values[stretch * self.width..][..self.width]
+    }
 }
 
 /// What a network is trained on.
@@ -147,11 +173,11 @@ pub fn teacher_sizes<'a>(
     let mut sizes = BTreeMap::new();
     for clip in clips {
         for (name, target) in &clip.targets {
-            let size = *sizes.entry(name.clone()).or_insert(target.len());
-            if size != target.len() {
+            let size = *sizes.entry(name.clone()).or_insert(target.width);
+            if size != target.width {
                 let message = format!(
                     "its target `{name}` has {} values, that of earlier songs {size}",
-                    target.len()
+                    target.width
                 );
                 return Err(TrainError::malformed(format!("song {}", clip.id), message));
             }

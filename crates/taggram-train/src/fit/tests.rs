@@ -19,13 +19,13 @@ fn songs(count: usize, address: u64) -> Vec<Clip> {
         };
         let map =
             FeatureMap::new(1, frames, 16, (0..frames * 16).map(|j| value(j, &mut rng)).collect());
-        let tags = (0..4).map(|t| if t == label { 0.9 } else { 0.1 }).collect();
+        let tags: Vec<f32> = (0..4).map(|t| if t == label { 0.9 } else { 0.1 }).collect();
         Clip {
             id: format!("song {i}"),
             label,
             map,
             starts: Vec::new(),
-            targets: BTreeMap::from([("tags".into(), tags)]),
+            targets: BTreeMap::from([("tags".into(), SoftTarget::new(tags, 4))]),
         }
     };
     (0..count).map(song).collect()
@@ -66,10 +66,35 @@ fn songs_without_genres_teach_by_their_soft_targets_alone() {
     let relabelled = run(&recipe, &labelled, &RunOptions::default()).unwrap();
     assert_eq!(timeless(&relabelled), timeless(&with), "labels were not");
     for clip in &mut labelled.unlabelled {
-        clip.targets.get_mut("tags").unwrap().iter_mut().for_each(|t| *t = 1.0 - *t);
+        let turned: Vec<f32> = clip.targets["tags"].at(0.0).iter().map(|t| 1.0 - t).collect();
+        clip.targets.insert("tags".into(), SoftTarget::new(turned, 4));
     }
     let turned = run(&recipe, &labelled, &RunOptions::default()).unwrap();
     assert_ne!(turned.weights, with.weights);
+}
+
+/// A patch learns what is said of its own stretch: with the same thing said everywhere it makes no difference that it
+/// is said of stretches; with different things it does.
+#[test]
+fn patches_learn_what_is_said_of_their_stretch() {
+    let target = SoftTarget::new(vec![0.0, 1.0, 10.0, 11.0, 20.0, 21.0], 2);
+    assert_eq!((target.at(0.0), target.at(0.4)), (&[0.0, 1.0][..], &[10.0, 11.0][..]));
+    assert_eq!((target.at(0.8), target.at(1.0)), (&[20.0, 21.0][..], &[20.0, 21.0][..]));
+    let (recipe, whole) = (recipe(), data());
+    let plain = run(&recipe, &whole, &RunOptions::default()).unwrap();
+    let mut stretches = whole.clone();
+    for clip in &mut stretches.train {
+        let said = clip.targets["tags"].at(0.0).repeat(3);
+        clip.targets.insert("tags".into(), SoftTarget::new(said, 4));
+    }
+    let same = run(&recipe, &stretches, &RunOptions::default()).unwrap();
+    assert_eq!(same.weights, plain.weights);
+    for clip in &mut stretches.train {
+        let said = [clip.targets["tags"].at(0.0), &[0.5; 4]].concat();
+        clip.targets.insert("tags".into(), SoftTarget::new(said, 4));
+    }
+    let other = run(&recipe, &stretches, &RunOptions::default()).unwrap();
+    assert_ne!(other.weights, plain.weights);
 }
 
 /// The history without what depends on the clock.

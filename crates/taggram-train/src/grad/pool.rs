@@ -74,28 +74,27 @@ impl Pool {
         }
     }
 
-    /// The common case without inner loops.
+    /// The common case without inner loops, and without branches: which of four is the largest is chance.
     fn max_2x2(&self, x: &[f32], y: &mut [f32], from: &mut [u32]) {
         let width = self.size[1];
         for (row, (y, from)) in
             y.chunks_exact_mut(width).zip(from.chunks_exact_mut(width)).enumerate()
         {
             let start = 2 * row * self.width;
-            let top = &x[start..][..2 * width];
-            let bottom = &x[start + self.width..][..2 * width];
-            for column in 0..width {
-                let at = 2 * column;
-                let (a, b, c, d) = (top[at], top[at + 1], bottom[at], bottom[at + 1]);
-                let (upper, upper_at) = if b > a { (b, 1) } else { (a, 0) };
-                let (lower, lower_at) = if d > c { (d, 1) } else { (c, 0) };
-                let (best, offset) =
-                    if lower > upper { (lower, self.width + lower_at) } else { (upper, upper_at) };
-                y[column] = if a.is_nan() || b.is_nan() || c.is_nan() || d.is_nan() {
-                    f32::NAN
-                } else {
-                    best
-                };
-                from[column] = (start + at + offset) as u32;
+            let top = x[start..][..2 * width].as_chunks::<2>().0;
+            let bottom = x[start + self.width..][..2 * width].as_chunks::<2>().0;
+            let below = self.width as u32;
+            for (column, (((y, from), &[a, b]), &[c, d])) in
+                y.iter_mut().zip(from).zip(top).zip(bottom).enumerate()
+            {
+                let (upper, lower) = (a.max(b), c.max(d));
+                let (right, lower_right) = (u32::from(b > a), u32::from(d > c));
+                let low = u32::from(lower > upper);
+                // A NaN must win, so that a diverged network is noticed.
+                let nan = a.is_nan() | b.is_nan() | c.is_nan() | d.is_nan();
+                *y = if nan { f32::NAN } else { upper.max(lower) };
+                let offset = low * (below + lower_right) + (1 - low) * right;
+                *from = start as u32 + 2 * column as u32 + offset;
             }
         }
     }
