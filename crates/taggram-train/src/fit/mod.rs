@@ -60,7 +60,7 @@ impl SoftTarget {
     /// # Panics
     /// If there is none, or not a whole number of them.
     pub fn new(values: Vec<f32>, width: usize) -> Self {
-        assert!(width > 0 && !values.is_empty() && values.len() % width == 0);
+        assert!(width > 0 && !values.is_empty() && values.len().is_multiple_of(width));
         Self { width, values }
     }
 
