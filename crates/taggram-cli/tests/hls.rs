@@ -112,19 +112,26 @@ fn the_radio_is_heard() {
     assert!(record["stream"]["duration_s"].is_null());
 }
 
-/// A server that answers each connection with these bytes and closes it.
-fn answering(answer: Vec<u8>) -> String {
+/// A server that answers each request, by its path, with what `answer` says, and closes the connection.
+fn serve(answer: impl Fn(&str) -> Vec<u8> + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     std::thread::spawn(move || {
         for socket in listener.incoming() {
             let Ok(mut socket) = socket else { return };
             let mut request = [0; 4096];
-            let _ = socket.read(&mut request);
-            let _ = socket.write_all(&answer);
+            let count = socket.read(&mut request).unwrap_or(0);
+            let request = String::from_utf8_lossy(&request[..count]).into_owned();
+            let path = request.split(' ').nth(1).unwrap_or("").trim_start_matches('/');
+            let _ = socket.write_all(&answer(path));
         }
     });
     url
+}
+
+/// A server that answers everything with these bytes.
+fn answering(answer: Vec<u8>) -> String {
+    serve(move |_| answer.clone())
 }
 
 #[test]
@@ -348,27 +355,16 @@ fn the_origin_holds_nothing_whole() {
 
 /// A server of a few files; everything else is not found.
 fn serving(files: Vec<(String, Vec<u8>)>) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/", listener.local_addr().unwrap());
-    std::thread::spawn(move || {
-        for socket in listener.incoming() {
-            let Ok(mut socket) = socket else { return };
-            let mut request = [0; 4096];
-            let count = socket.read(&mut request).unwrap_or(0);
-            let request = String::from_utf8_lossy(&request[..count]).into_owned();
-            let path = request.split(' ').nth(1).unwrap_or("").trim_start_matches('/').to_owned();
-            let (status, body) = match files.iter().find(|(name, _)| *name == path) {
-                Some((_, body)) => ("200 OK", &body[..]),
-                None => ("404 Not Found", &[][..]),
-            };
-            let length = body.len();
-            let head = format!(
-                "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
-            );
-            let _ = socket.write_all(&[head.as_bytes(), body].concat());
-        }
-    });
-    url
+    serve(move |path| {
+        let (status, body) = match files.iter().find(|(name, _)| *name == path) {
+            Some((_, body)) => ("200 OK", &body[..]),
+            None => ("404 Not Found", &[][..]),
+        };
+        let length = body.len();
+        let head =
+            format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+        [head.as_bytes(), body].concat()
+    })
 }
 
 /// Segments that are gone from the middle on: tried again, given up, and the verdict so far told.
