@@ -113,6 +113,64 @@ fn from_folders_of_audio_to_a_model_that_knows_them() {
     let output =
         taggram(["classify".as_ref(), song.as_os_str(), "--model".as_ref(), model.as_os_str()]);
     assert!(stdout(&output).contains("hiss"), "{}", stdout(&output));
+
+    strange_sounds_become_unknown(&model, &data, dir.path());
+}
+
+/// `taggram model remember`: sounds between hum and hiss are learnt to be unknown; the genres stay.
+fn strange_sounds_become_unknown(model: &Path, data: &Path, folder: &Path) {
+    let sounds = folder.join("strange");
+    fs::create_dir_all(&sounds).unwrap();
+    for i in 0..8u32 {
+        let mut state = 99 + i;
+        let samples: Vec<f32> = (0..24_000)
+            .map(|n| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let noise = (state >> 8) as f32 / (1 << 23) as f32 - 1.0;
+                let tone = (n as f32 * (0.05 + 0.005 * i as f32)).sin();
+                if n / 2000 % 2 == 0 { 0.4 * noise } else { 0.4 * tone }
+            })
+            .collect();
+        fs::write(sounds.join(format!("{i}.wav")), wav_i16(&samples, 8000, 1)).unwrap();
+    }
+    let remember = |strange: &Path, out: &Path| {
+        taggram([
+            "model".as_ref(),
+            "remember".as_ref(),
+            model.as_os_str(),
+            "--data".as_ref(),
+            data.as_os_str(),
+            "--strange".as_ref(),
+            strange.as_os_str(),
+            "--out".as_ref(),
+            out.as_os_str(),
+        ])
+    };
+    let out = folder.join("remembering.safetensors");
+    let output = remember(&sounds, &out);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stderr(&output).contains("of 8 strange sounds"), "{}", stderr(&output));
+
+    let read = |path| taggram_model::Artifact::read(&fs::read(path).unwrap()).unwrap();
+    let (before, after) = (read(model), read(&out));
+    for (name, tensor) in &before.weights {
+        let same = after.weights.get(name) == Some(tensor);
+        assert!(same || name.starts_with("familiarity."), "{name} has changed");
+    }
+    assert!(after.description.recipe.contains("strange = "), "the recipe says where they are");
+    let known = |model: &Path, songs: &Path| {
+        let model = ["--model".as_ref(), model.as_os_str()];
+        let output = taggram(["classify".as_ref(), songs.as_os_str()].into_iter().chain(model));
+        stdout(&output).lines().filter(|l| l.contains(" % ") && !l.contains("unknown")).count()
+    };
+    assert_eq!(known(&out, &sounds), 0, "all of them are unknown now");
+    let (songs_before, songs_after) = (known(model, data), known(&out, data));
+    assert!(songs_before > 4 && songs_after + 2 >= songs_before, "{songs_before}, {songs_after}");
+
+    let output = remember(&folder.join("nowhere"), &folder.join("never.safetensors"));
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(stderr(&output).contains("nowhere"), "{}", stderr(&output));
+    assert!(!folder.join("never.safetensors").exists());
 }
 
 /// `taggram model export` of a trained model, held against the engine in ONNX Runtime: 1e-4.

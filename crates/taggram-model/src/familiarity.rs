@@ -3,11 +3,13 @@
 //!
 //! Probabilities cannot tell: they say which of ten genres is nearest, however far all ten are. So
 //! the embeddings of the train songs are remembered as one cloud a genre, all of the same shape, and
-//! a song is measured by its distance to the nearest (Mahalanobis; Lee et al. 2018).
+//! a song is measured by its distance to the nearest (Mahalanobis; Lee et al. 2018). Speech lies within
+//! such clouds (hiphop's): a plane, learnt from sounds that are no music, keeps it apart (outlier exposure;
+//! Hendrycks et al. 2019).
 
 use crate::{Tensor, Weights};
 
-/// Clouds of embeddings, and how far from them is too far.
+/// Clouds of embeddings, how far from them is too far, and a plane behind which nothing is music.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Familiarity {
     /// Values of an embedding.
@@ -18,11 +20,15 @@ pub struct Familiarity {
     pub whitening: Vec<f32>,
     /// The largest distance that is still familiar.
     pub threshold: f32,
+    /// `[width]` and a constant: an embedding whose product with them is above 0 is that of a sound that is no
+    /// music. Empty where no such sounds were learnt.
+    pub plane: Vec<f32>,
 }
 
 const CENTRES: &str = "familiarity.centres";
 const WHITENING: &str = "familiarity.whitening";
 const THRESHOLD: &str = "familiarity.threshold";
+const PLANE: &str = "familiarity.plane";
 
 impl Familiarity {
     /// Mean square deviation, over the whitened directions, from the nearest genre's centre: about 1 for
@@ -41,9 +47,15 @@ impl Familiarity {
         nearest.fold(f32::INFINITY, f32::min)
     }
 
-    /// Whether a song with this embedding is near enough to what was learnt.
+    /// How far behind the plane an embedding of the right length lies: above 0 it is no music. 0 without a plane.
+    pub fn strangeness(&self, embedding: &[f32]) -> f32 {
+        let Some((constant, weights)) = self.plane.split_last() else { return 0.0 };
+        weights.iter().zip(embedding).map(|(w, e)| w * e).sum::<f32>() + constant
+    }
+
+    /// Whether a song with this embedding is near enough to what was learnt, and music.
     pub fn knows(&self, embedding: &[f32]) -> bool {
-        self.distance(embedding) <= self.threshold
+        self.distance(embedding) <= self.threshold && self.strangeness(embedding) <= 0.0
     }
 
     /// Puts itself among a model's weights.
@@ -53,6 +65,11 @@ impl Familiarity {
         weights.insert(CENTRES.into(), Tensor::new(vec![genres, self.width], self.centres.clone()));
         weights.insert(WHITENING.into(), Tensor::new(square, self.whitening.clone()));
         weights.insert(THRESHOLD.into(), Tensor::new(vec![1], vec![self.threshold]));
+        weights.remove(PLANE);
+        if !self.plane.is_empty() {
+            let plane = Tensor::new(vec![self.plane.len()], self.plane.clone());
+            weights.insert(PLANE.into(), plane);
+        }
     }
 
     /// Finds itself among a model's weights; none when the model was made without.
@@ -74,15 +91,20 @@ impl Familiarity {
         if width == 0 || rows != width || columns != width {
             return Err(format!("{CENTRES} is {width} wide, {WHITENING} {rows} × {columns}"));
         }
-        let all = centres.data.iter().chain(&whitening.data).chain(&threshold.data);
+        let plane = weights.get(PLANE).map(|p| p.data.clone()).unwrap_or_default();
+        if !plane.is_empty() && plane.len() != width + 1 {
+            return Err(format!("{CENTRES} is {width} wide, {PLANE} has {} values", plane.len()));
+        }
+        let all = centres.data.iter().chain(&whitening.data).chain(&threshold.data).chain(&plane);
         if all.into_iter().any(|v| !v.is_finite()) {
-            return Err(format!("{CENTRES}, {WHITENING} or {THRESHOLD} holds no number"));
+            return Err(format!("{CENTRES}, {WHITENING}, {THRESHOLD} or {PLANE} holds no number"));
         }
         Ok(Some(Self {
             width,
             centres: centres.data.clone(),
             whitening: whitening.data.clone(),
             threshold: threshold.data[0],
+            plane,
         }))
     }
 }
@@ -98,6 +120,7 @@ mod tests {
             // The second direction varies ten times as much as the first.
             whitening: vec![1.0, 0.0, 0.0, 0.1],
             threshold: 4.0,
+            plane: Vec::new(),
         }
     }
 
@@ -109,6 +132,20 @@ mod tests {
         assert!(f.knows(&[8.0, 0.0]) && f.knows(&[0.0, 20.0]));
         assert!(!f.knows(&[5.0, 0.0]) && !f.knows(&[0.0, 40.0]));
         assert!(!f.knows(&[1.0]), "an embedding of another length");
+    }
+
+    #[test]
+    fn behind_the_plane_nothing_is_known_however_near() {
+        let mut f = two_clouds();
+        f.plane = vec![0.0, 1.0, -1.5];
+        assert!(f.knows(&[10.0, 1.0]) && !f.knows(&[10.0, 2.0]));
+        let mut weights = Weights::new();
+        f.store(&mut weights);
+        assert_eq!(Familiarity::find(&weights), Ok(Some(f)));
+        weights.insert(PLANE.into(), Tensor::new(vec![2], vec![1.0, 2.0]));
+        assert!(Familiarity::find(&weights).unwrap_err().contains("2 values"));
+        two_clouds().store(&mut weights);
+        assert_eq!(Familiarity::find(&weights), Ok(Some(two_clouds())), "an old plane is gone");
     }
 
     #[test]

@@ -66,6 +66,10 @@ pub struct DataRecipe {
     /// Songs without genres, of which only what teachers say is learnt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unlabelled: Option<Unlabelled>,
+    /// Sounds that are no music, to be answered with `unknown`: a feature cache or a folder of audio, relative to
+    /// the working folder. Nothing of the network is learnt from them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub strange: Option<String>,
 }
 
 /// The `[data.unlabelled]` table.

@@ -13,13 +13,13 @@ use taggram_model::{
 use crate::classifiers::{self, ClassifierKind, ClassifierRecipe, Rows, Scaling};
 use crate::dataset::{Dataset, Group, SoftTargets, Split, Teacher, Track};
 use crate::error::{ErrorKind, TrainError};
-use crate::familiarity::{self, Embedder};
+use crate::familiarity::{self, Embedder, Examples};
 use crate::fit::{
     Clip, Data, Progress, RunOptions, SoftTarget, Trained, fit, patches_of, teacher_sizes,
 };
 use crate::loss::TeacherLoss;
 use crate::metrics::{Metrics, fit_temperature};
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, Unlabelled};
 use crate::{init, segments};
 
 /// Seed of the bootstrap in figures about the validation songs.
@@ -129,6 +129,8 @@ fn train_on(
         lean.parameters()?,
         lean.macs()? as f64 / 1e6
     ));
+    // Read before the training, which may take hours, and not after it.
+    let strange = strange(recipe)?;
     let trained = fit(&network, data, recipe, &options, progress)?;
     let (calibration, valid) = calibrated(&trained.network, &trained.weights, recipe, data)?;
     let mut metrics = BTreeMap::from([("best_epoch".to_string(), trained.best_epoch as f64)]);
@@ -160,7 +162,7 @@ fn train_on(
         metrics,
     };
     let mut weights = trained.weights.clone();
-    if let Some(familiarity) = familiarity(&trained, recipe, data)? {
+    if let Some(familiarity) = familiarity(&trained, recipe, data, &strange)? {
         familiarity.store(&mut weights);
     }
     let artifact = Artifact { description, weights };
@@ -254,16 +256,7 @@ fn unlabelled(
     notice: &mut dyn FnMut(&str),
 ) -> Result<Vec<Clip>, TrainError> {
     let Some(asked) = &recipe.data.unlabelled else { return Ok(Vec::new()) };
-    let others = Dataset::open_unlabelled(Path::new(&asked.songs))?;
-    let kept: BTreeSet<&str> =
-        split.valid.iter().chain(&split.test).map(|&t| dataset.tracks[t].song.as_str()).collect();
-    if let Some(track) = others.tracks.iter().find(|t| kept.contains(t.song.as_str())) {
-        let message = format!(
-            "`{}` is a validation or test song of {}: nothing may be learnt from it",
-            track.id, split.name
-        );
-        return Err(TrainError::malformed("[data.unlabelled] songs", message));
-    }
+    let others = others(asked, dataset, split)?;
     let mut said = Vec::new();
     for (name, file) in &asked.teachers {
         let all: Vec<usize> = (0..others.len()).collect();
@@ -287,6 +280,32 @@ fn unlabelled(
         .filter(|&t| said.iter().any(|(_, soft)| soft.get(&others.tracks[t].song).is_some()))
         .collect();
     clips(recipe, &others, &tracks, &said)
+}
+
+/// The songs of `[data.unlabelled]`; none of them may be a validation or test song.
+fn others(asked: &Unlabelled, dataset: &Dataset, split: &Split) -> Result<Dataset, TrainError> {
+    let others = Dataset::open_unlabelled(Path::new(&asked.songs))?;
+    let kept: BTreeSet<&str> =
+        split.valid.iter().chain(&split.test).map(|&t| dataset.tracks[t].song.as_str()).collect();
+    if let Some(track) = others.tracks.iter().find(|t| kept.contains(t.song.as_str())) {
+        let message = format!(
+            "`{}` is a validation or test song of {}: nothing may be learnt from it",
+            track.id, split.name
+        );
+        return Err(TrainError::malformed("[data.unlabelled] songs", message));
+    }
+    Ok(others)
+}
+
+/// The sounds of `[data] strange`.
+fn strange(recipe: &Recipe) -> Result<Vec<Clip>, TrainError> {
+    let Some(folder) = &recipe.data.strange else { return Ok(Vec::new()) };
+    let sounds = Dataset::open_unlabelled(Path::new(folder))?;
+    clips(recipe, &sounds, &all_of(&sounds), &[])
+}
+
+fn all_of(dataset: &Dataset) -> Vec<usize> {
+    (0..dataset.len()).collect()
 }
 
 fn names(said: &[Named]) -> String {
@@ -404,22 +423,91 @@ fn familiarity(
     trained: &Trained,
     recipe: &Recipe,
     data: &Data,
+    strange: &[Clip],
 ) -> Result<Option<Familiarity>, TrainError> {
     let embedder = Embedder::new(&trained.network, &trained.weights, &recipe.windows)?;
     let Some(embedder) = embedder.filter(|_| !data.valid.is_empty()) else { return Ok(None) };
     let learnt = embedder.embeddings(&data.train)?;
-    let columns = learnt.first().map_or(0, Vec::len);
-    if columns > WIDEST_EMBEDDING {
+    if learnt.first().is_some_and(|e| e.len() > WIDEST_EMBEDDING) {
         return Ok(None);
     }
-    let rows = Rows {
-        columns,
-        labels: data.train.iter().map(|c| c.label).collect(),
-        data: learnt.concat(),
-        groups: Vec::new(),
+    let labels = data.train.iter().map(|c| c.label).collect();
+    let of = Examples {
+        learnt: &labelled_rows(learnt, labels),
+        music: &embedder.embeddings(if strange.is_empty() { &[] } else { &data.unlabelled })?,
+        strange: &embedder.embeddings(strange)?,
+        validation: &embedder.embeddings(&data.valid)?,
     };
-    let validation = embedder.embeddings(&data.valid)?;
-    familiarity::fit(&rows, data.classes.len(), &validation).map(Some)
+    familiarity::fit(&of, data.classes.len()).map(Some)
+}
+
+fn labelled_rows(embeddings: Vec<Vec<f32>>, labels: Vec<usize>) -> Rows {
+    let columns = embeddings.first().map_or(0, Vec::len);
+    Rows { data: embeddings.concat(), columns, labels, groups: Vec::new() }
+}
+
+/// Learns anew what a trained network calls unknown, from the songs and sounds of its recipe; the network stays as it
+/// is. `strange`, if given, takes the place of the recipe's `[data] strange`.
+///
+/// # Errors
+/// A model without a recipe or an embedding, one that computes in integers, and data that cannot be read.
+pub fn remember(
+    artifact: &mut Artifact,
+    dataset: &Dataset,
+    strange: Option<&str>,
+    notice: &mut dyn FnMut(&str),
+) -> Result<(), TrainError> {
+    let name = artifact.description.name.clone();
+    let cannot = |why: &str| TrainError::new(name.clone(), ErrorKind::Unsupported, why);
+    let Body::Network { network, windows, quantisation: None, .. } = &artifact.description.body
+    else {
+        return Err(cannot(
+            "only a network that computes in floats can do this; do it before it is compressed",
+        ));
+    };
+    let mut recipe = Recipe::parse(&artifact.description.recipe, "the model's recipe")
+        .map_err(|_| cannot("it holds no recipe of `taggram train` that would name its songs"))?;
+    let embedder = Embedder::new(network, &artifact.weights, windows)?
+        .ok_or_else(|| cannot("it has no layer before its answer"))?;
+    let embeddings =
+        |of: &Dataset, tracks: &[usize]| embedder.embeddings_of(of, tracks, &recipe.front_end);
+    let split = labelled(&recipe, dataset)?;
+    let learnt = embeddings(dataset, &split.train)?;
+    if learnt.first().is_some_and(|e| e.len() > WIDEST_EMBEDDING) {
+        return Err(cannot(&format!("its embedding has more than {WIDEST_EMBEDDING} values")));
+    }
+    let labels = split.train.iter().map(|&t| dataset.tracks[t].genre).collect();
+    let folder = strange.map(str::to_string).or_else(|| recipe.data.strange.clone());
+    let (mut music, mut sounds) = (Vec::new(), Vec::new());
+    if let Some(folder) = &folder {
+        let others_of = |asked| others(asked, dataset, &split);
+        if let Some(others) = recipe.data.unlabelled.as_ref().map(others_of).transpose()? {
+            music = embeddings(&others, &all_of(&others))?;
+        }
+        let strange = Dataset::open_unlabelled(Path::new(folder))?;
+        sounds = embeddings(&strange, &all_of(&strange))?;
+    }
+    let of = Examples {
+        learnt: &labelled_rows(learnt, labels),
+        music: &music,
+        strange: &sounds,
+        validation: &embeddings(dataset, &split.valid)?,
+    };
+    let familiarity = familiarity::fit(&of, dataset.genres.len())?;
+    let known = |rows: &[Vec<f32>]| rows.iter().filter(|e| familiarity.knows(e)).count();
+    notice(&format!(
+        "of {} validation songs {} are unknown, of {} strange sounds, which it has learnt from, {}",
+        of.validation.len(),
+        of.validation.len() - known(of.validation),
+        sounds.len(),
+        sounds.len() - known(&sounds)
+    ));
+    familiarity.store(&mut artifact.weights);
+    if strange.is_some() {
+        recipe.data.strange = folder;
+        artifact.description.recipe = recipe.to_toml()?;
+    }
+    Ok(())
 }
 
 /// Share, 0…1, of songs that the model says it knows: of genres that it has not met, say.

@@ -10,6 +10,7 @@ use taggram_import::ImportedModel;
 use taggram_model::artifact::FORMAT;
 use taggram_model::onnx::to_onnx_with;
 use taggram_model::{Answer, Artifact, Body, Calibration, Description, Over, Storage};
+use taggram_train::dataset::Dataset;
 use taggram_train::files::write_whole;
 
 use crate::Outcome;
@@ -45,6 +46,21 @@ enum Action {
         #[arg(long, value_name = "FILE.onnx")]
         out: PathBuf,
     },
+    /// Learn anew what a trained network calls `unknown`; the network itself stays as it is
+    Remember {
+        /// A name from the list, or a .safetensors file
+        #[arg(value_name = "NAME|FILE")]
+        name: String,
+        /// Dataset that it was trained on
+        #[arg(long, value_name = "DATASET")]
+        data: PathBuf,
+        /// Sounds that are no music (a feature cache or a folder of audio) [default: those of its recipe]
+        #[arg(long, value_name = "SOUNDS")]
+        strange: Option<String>,
+        /// Where the model is written
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
     /// Remove an installed model
     Remove {
         /// A name from the list
@@ -58,6 +74,9 @@ pub fn run(arguments: &Model) -> anyhow::Result<Outcome> {
         Action::List => list()?,
         Action::Info { name } => info(name)?,
         Action::Export { name, out } => export(name, out)?,
+        Action::Remember { name, data, strange, out } => {
+            remember(name, data, strange.as_deref(), out)?;
+        }
         Action::Remove { name } => remove(name)?,
     }
     Ok(Outcome::Done)
@@ -248,6 +267,17 @@ fn export(name: &str, out: &Path) -> anyhow::Result<()> {
     ];
     let notes: Vec<(&str, &str)> = notes.iter().map(|(key, text)| (*key, text.as_str())).collect();
     let bytes = to_onnx_with(network, &artifact.weights, &notes)?;
+    write_whole(out, |file| file.write_all(&bytes))?;
+    println!("{}", out.display());
+    Ok(())
+}
+
+fn remember(name: &str, data: &Path, strange: Option<&str>, out: &Path) -> anyhow::Result<()> {
+    let mut artifact = taggram::artifact(name)?;
+    let mut dataset = Dataset::open(data)?;
+    dataset.use_genres(&artifact.description.labels)?;
+    taggram_train::train::remember(&mut artifact, &dataset, strange, &mut |n| eprintln!("{n}"))?;
+    let bytes = artifact.write(Storage::F16)?;
     write_whole(out, |file| file.write_all(&bytes))?;
     println!("{}", out.display());
     Ok(())

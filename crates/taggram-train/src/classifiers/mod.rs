@@ -165,6 +165,22 @@ pub fn train(
     Pipeline::new(inputs, classes.to_vec(), steps, classifier).map_err(bug)
 }
 
+/// The plane between rows of label 0 and of label 1, as `[column]` and a constant: above 0 is label 1. A
+/// logistic regression on standardised columns; `penalty` weighs against its mean log loss.
+pub(crate) fn plane(rows: &Rows, penalty: f64) -> Vec<f32> {
+    let scaler = simple::scaler(rows);
+    let data = rows.data.chunks_exact(rows.columns).flat_map(|r| scaler.apply(r)).collect();
+    let rows = rows.with_data(data, rows.columns);
+    // Each label has weights of its own there, one the negative of the other: together half the penalty.
+    let found = logistic::fit(&rows, 2, 0.5 / (penalty * rows.len() as f64));
+    let scaled: Vec<f32> = (0..rows.columns)
+        .map(|i| (found.weight[rows.columns + i] - found.weight[i]) / scaler.deviation[i])
+        .collect();
+    let shift: f32 = scaled.iter().zip(&scaler.mean).map(|(w, m)| w * m).sum();
+    let constant = found.bias[1] - found.bias[0] - shift;
+    scaled.into_iter().chain([constant]).collect()
+}
+
 /// What the trainer made and the model crate refuses is a mistake here.
 fn bug(e: ClassifierError) -> TrainError {
     TrainError::new(e.place, ErrorKind::Bug, e.message)
