@@ -1,7 +1,7 @@
 // The page: a song is sent to this server, its verdict forms window by window, the picture is
 // drawn and plays along.
 
-import { TaggramChart, clock, decodeLevels, percent } from "./chart.js";
+import { TaggramChart, clock, decodeLevels, percent, scale } from "./chart.js";
 import { record } from "./record.js";
 
 const at = (id) => document.getElementById(id);
@@ -83,7 +83,7 @@ async function classify(model, signal, live) {
       windows += 1;
       chart.append(data);
       if (data.verdict) {
-        at("verdict").textContent = `${data.verdict.genre} ${percent(data.verdict.confidence)}`;
+        at("verdict").textContent = headline(data.verdict);
         at("after").textContent = `after ${windows} window${windows > 1 ? "s" : ""}`;
       }
     }
@@ -105,7 +105,7 @@ function begin(name) {
   at("name").textContent = name;
   at("verdict").textContent = "…";
   at("after").textContent = "";
-  for (const id of ["json", "png", "svg"]) at(id).disabled = true;
+  for (const id of ["compare", "json", "png", "svg"]) at(id).disabled = true;
   chart.clear();
   say(`Listening to ${name}…`);
 }
@@ -121,7 +121,8 @@ function play(file) {
 function show(model) {
   const answer = song.answers.get(model);
   song.shown = model;
-  at("verdict").textContent = `${answer.genre} ${percent(answer.confidence)}`;
+  at("model").value = model;
+  at("verdict").textContent = headline(answer);
   at("after").textContent =
     `${runnersUp(answer)} · model ${answer.model} · ${clock(answer.duration_s)} heard in ${Math.round(answer.elapsed_ms)} ms`;
   chart.set(answer.taggram);
@@ -133,12 +134,23 @@ function show(model) {
   at("warnings").hidden = warnings.length === 0;
   at("warnings").replaceChildren(...warnings.map((text) => element("li", text)));
   table(answer.taggram);
-  for (const id of ["json", "png", "svg"]) at(id).disabled = false;
+  for (const id of ["compare", "json", "png", "svg"]) at(id).disabled = false;
+}
+
+/** Whether the model says that it does not know this kind of music. */
+function isUnknown({ genre, confidence }) {
+  return genre === "unknown" && confidence === 0;
+}
+
+/** A verdict in large letters: an unknown genre has no probability. */
+function headline(verdict) {
+  return isUnknown(verdict) ? "unknown" : `${verdict.genre} ${percent(verdict.confidence)}`;
 }
 
 function runnersUp(answer) {
   const rest = Object.entries(answer.scores).filter(([genre]) => genre !== answer.genre).slice(0, 3);
-  return rest.length ? `then ${rest.map(([genre, p]) => `${genre} ${percent(p)}`).join(", ")}` : "";
+  const how = isUnknown(answer) ? "unlike all that this model has learnt; nearest are" : "then";
+  return rest.length ? `${how} ${rest.map(([genre, p]) => `${genre} ${percent(p)}`).join(", ")}` : "";
 }
 
 function table({ labels, starts_s, patch_s, probabilities }) {
@@ -170,26 +182,35 @@ async function compare() {
   } catch (error) {
     failed(error);
   } finally {
-    at("compare").disabled = false;
+    at("compare").disabled = !song?.shown;
   }
 }
 
 function drawComparison() {
-  at("compared").replaceChildren(...[...song.answers.values()].map((answer) => {
+  at("compared").replaceChildren(...[...song.answers.values()].map((answer, i) => {
     const row = element("tr", "");
-    const button = element("button", answer.model === song.shown ? "Shown" : "Show");
-    button.disabled = answer.model === song.shown;
+    const shown = answer.model === song.shown;
+    const button = element("button", shown ? "Shown" : "Show");
+    button.type = "button";
+    button.setAttribute("aria-pressed", String(shown));
     button.setAttribute("aria-label", `${button.textContent}: ${answer.model}`);
-    button.addEventListener("click", () => { show(answer.model); drawComparison(); });
+    button.addEventListener("click", () => {
+      show(answer.model);
+      drawComparison();
+      // The table is new; who came by keyboard stays where they were.
+      at("compared").querySelectorAll("button")[i].focus();
+      say(`The picture is that of ${answer.model}: ${headline(answer)}.`);
+    });
+    const picture = cell("td", "");
+    picture.append(button);
     row.append(
       cell("th", answer.model, { scope: "row" }),
+      picture,
       cell("td", answer.genre),
-      cell("td", percent(answer.confidence), { className: "number" }),
-      cell("td", runnersUp(answer).replace(/^then /, "")),
+      cell("td", isUnknown(answer) ? "–" : percent(answer.confidence), { className: "number" }),
+      cell("td", runnersUp(answer).replace(/^.*?(then|nearest are) /, "")),
       cell("td", `${Math.round(answer.elapsed_ms)} ms`, { className: "number" }),
-      cell("td", ""),
     );
-    row.lastChild.append(button);
     return row;
   }));
 }
@@ -212,9 +233,11 @@ function saveJson() {
 /** The picture of `taggram show`, drawn by the server. */
 async function savePicture(format) {
   const theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+  say(`Drawing the ${format.toUpperCase()}…`);
   try {
     const response = await ask(song.file, { format, theme, model: song.shown });
     save(await response.blob(), format);
+    say(`The ${format.toUpperCase()} is saved.`);
   } catch (error) {
     failed(error);
   }
@@ -289,6 +312,7 @@ async function hear(current) {
   chart.begin(model);
   say("Recording from the microphone; press Stop to hear the final verdict.");
   let windows = 0;
+  let said = null;
   const refresh = ({ starts_s, probabilities }, from) => {
     const width = model.labels.length;
     starts_s.forEach((start, i) => {
@@ -301,6 +325,9 @@ async function hear(current) {
     const best = means.indexOf(Math.max(...means));
     at("verdict").textContent = `${model.labels[best]} ${percent(means[best])}`;
     at("after").textContent = `after ${windows} window${windows > 1 ? "s" : ""} · still recording`;
+    // Who does not see the page hears of every change, not of every window.
+    if (best !== said) say(`Recording from the microphone; so far: ${model.labels[best]}.`);
+    said = best;
   };
   while (recording === current) {
     const from = windows * model.hop_s;
@@ -326,7 +353,7 @@ async function toggleRecording() {
     const current = recording;
     recording = null;
     button.textContent = "Record";
-    button.setAttribute("aria-pressed", "false");
+    button.removeAttribute("aria-label");
     button.classList.remove("on");
     listen(await current.stop());
     return;
@@ -334,7 +361,8 @@ async function toggleRecording() {
   try {
     recording = await record((seconds) => { if (recording) button.textContent = `Stop at ${clock(seconds)}`; });
     button.textContent = "Stop";
-    button.setAttribute("aria-pressed", "true");
+    // The time on it changes every second, which nobody wants read out.
+    button.setAttribute("aria-label", "Stop recording");
     button.classList.add("on");
     hear(recording);
   } catch (error) {
@@ -342,6 +370,9 @@ async function toggleRecording() {
   }
 }
 
+for (const theme of ["light", "dark"]) {
+  document.documentElement.style.setProperty(`--scale-${theme}`, scale(theme === "dark"));
+}
 at("pick").addEventListener("click", () => at("file").click());
 at("file").addEventListener("change", (event) => {
   const [file] = event.target.files;

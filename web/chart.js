@@ -35,6 +35,11 @@ function palette(points) {
 
 const PALETTES = { light: palette(BLUES), dark: palette(NIGHT), spectrum: palette(MAGMA) };
 
+/** The colours of probabilities from 0 to 1 as a background of the style sheet, for a legend. */
+export function scale(dark) {
+  return `linear-gradient(to right, ${(dark ? NIGHT : BLUES).map((hex) => `#${hex}`).join(", ")})`;
+}
+
 /** Base64 text to bytes: how levels of a spectrogram travel in JSON. */
 export function decodeLevels(base64) {
   return Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));

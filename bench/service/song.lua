@@ -1,9 +1,11 @@
 -- wrk: uploads files as a browser's form would.
 --   FILES="a.flac b.flac" [THINK_MS=mean] wrk -t2 -c64 -d30s --latency -s bench/service/song.lua http://127.0.0.1:5000/v1/classify
 -- THINK_MS is the mean pause of a client between an answer and its next request (exponential), which
--- makes a load below capacity.
+-- makes a load below capacity. With OBEY=1 a client that is refused comes again after the seconds of `Retry-After`, as it should;
+-- else at once.
 local boundary = "taggram-load-test"
 local requests, think = {}, tonumber(os.getenv("THINK_MS") or "0")
+local obey, pauses = os.getenv("OBEY") == "1", {}
 local counter, threads = 0, {}
 
 local function read(path)
@@ -39,10 +41,18 @@ if think > 0 then
   function delay()
     return math.floor(-think * math.log(1 - math.random()))
   end
+elseif obey then
+  -- wrk does not say whose pause it asks for: as many clients pause as were told to.
+  function delay()
+    return table.remove(pauses) or 0
+  end
 end
 
-function response(status)
+function response(status, headers)
   answered[status] = (answered[status] or 0) + 1
+  if obey and headers["retry-after"] then
+    table.insert(pauses, 1000 * tonumber(headers["retry-after"]))
+  end
 end
 
 function done(summary, latency)

@@ -46,8 +46,22 @@ const tests = {
     assert.equal(json.name, "song.taggram.json");
     const saved = JSON.parse(json.bytes);
     assert.deepEqual([saved.genre, saved.scores, saved.taggram], [truth.genre, truth.scores, truth.taggram]);
-    assert.deepEqual([...(await download(page, "#png")).bytes.subarray(0, 4)], [0x89, 0x50, 0x4e, 0x47]);
-    assert.match((await download(page, "#svg")).bytes.toString(), /<svg[^]*<\/svg>/);
+    // Pictures are such as a browser shows, and the text in them is the verdict's.
+    const size = (bytes, type) => page.evaluate(async ([data, type]) => {
+      const image = new Image();
+      image.src = `data:${type};base64,${data}`;
+      await image.decode();
+      return [image.naturalWidth, image.naturalHeight];
+    }, [bytes.toString("base64"), type]);
+    const png = await download(page, "#png");
+    assert.equal(png.name, "song.taggram.png");
+    const [width, height] = await size(png.bytes, "image/png");
+    assert.ok(width > 600 && height > 300, `${width} × ${height}`);
+    const svg = await download(page, "#svg");
+    assert.equal(svg.name, "song.taggram.svg");
+    assert.ok((await size(svg.bytes, "image/svg+xml")).every((side) => side > 300));
+    for (const label of truth.taggram.labels) assert.ok(svg.bytes.toString().includes(label), `${label} is not in the SVG`);
+    assert.equal(await page.textContent("#status"), "The SVG is saved.");
 
     await page.click("summary");
     const rows = await page.locator("#numbers tr").count();
@@ -116,11 +130,24 @@ const tests = {
   async "models are compared"() {
     const { page, faults, context } = await open({ viewport: DESKTOP });
     assert.equal(await page.locator("#model option").count(), 2);
+    assert.ok(await page.locator("#compare").isDisabled());
     await listen(page);
     await page.click("#compare");
     await page.waitForFunction(() => document.querySelectorAll("#compared tr").length === 2);
-    await page.click("#compared button:not(:disabled)");
-    assert.doesNotMatch(await page.textContent("#after"), /model default/);
+    const names = await page.locator("#compared th").allTextContents();
+    const body = new FormData();
+    body.append("audio", new Blob([readFileSync(song)]), "song.wav");
+    const [, other] = names;
+    const truth = await (await fetch(`${url}v1/classify?model=${other}`, { method: "POST", body })).json();
+    const row = await page.locator("#compared tr").nth(1).textContent();
+    assert.ok(names[0] === "default" && other !== "default" && row.includes(truth.genre), row);
+    // By keyboard; the focus stays on the button, and what is shown and saved is the other model's.
+    await page.focus("#compared button[aria-pressed=false]");
+    await page.keyboard.press("Enter");
+    assert.equal(await page.evaluate(() => document.activeElement.getAttribute("aria-label")), `Shown: ${other}`);
+    assert.match(await page.textContent("#status"), new RegExp(`^The picture is that of ${other}: `));
+    assert.match(await page.textContent("#after"), new RegExp(`model ${other}`));
+    assert.equal(JSON.parse((await download(page, "#json")).bytes).model, other);
     assert.deepEqual(faults, []);
     await context.close();
   },
@@ -143,11 +170,35 @@ const tests = {
     await context.close();
   },
 
+  async "what the model does not know is called unknown, without a percentage"() {
+    const { page, faults, context } = await open({ viewport: DESKTOP });
+    // Ten seconds of silence.
+    const rate = 8000;
+    const wav = Buffer.alloc(44 + 2 * 10 * rate);
+    wav.write("RIFF", 0);
+    wav.writeUInt32LE(wav.length - 8, 4);
+    wav.write("WAVEfmt ", 8);
+    wav.writeUInt32LE(16, 16);
+    for (const [at, value] of [[20, 1], [22, 1], [32, 2], [34, 16]]) wav.writeUInt16LE(value, at);
+    wav.writeUInt32LE(rate, 24);
+    wav.writeUInt32LE(2 * rate, 28);
+    wav.write("data", 36);
+    wav.writeUInt32LE(wav.length - 44, 40);
+    await page.setInputFiles("#file", { name: "silence.wav", mimeType: "audio/wav", buffer: wav });
+    await page.waitForFunction(() => document.querySelector("#status").textContent.startsWith("Done"), null, { timeout: 30_000 });
+    assert.equal(await page.textContent("#verdict"), "unknown");
+    assert.match(await page.textContent("#after"), /^unlike all that this model has learnt; nearest are [a-z]+ \d/);
+    await page.screenshot({ path: path.join(folder, "unknown.png"), fullPage: true });
+    assert.deepEqual(faults, []);
+    await context.close();
+  },
+
   async "the microphone is heard while it records"() {
     const { page, faults, context } = await open({ viewport: DESKTOP, permissions: ["microphone"] });
     await page.click("#record");
     await page.waitForFunction(() => /still recording/.test(document.querySelector("#after").textContent), null, { timeout: 30_000 });
     assert.match(await page.textContent("#record"), /^Stop at 0:/);
+    assert.match(await page.textContent("#status"), /so far: [a-z]+\.$/);
     const first = await page.textContent("#after");
     assert.match(await page.textContent("#verdict"), /^[a-z]+ \d+(\.\d)? %$/);
     await page.waitForFunction((first) => document.querySelector("#after").textContent !== first, first, { timeout: 15_000 });

@@ -282,6 +282,7 @@ fn a_client_over_its_share_is_told_to_wait() {
         let refused = server.raw(&post(path, &file, CLOSE));
         assert_eq!(status(&refused), 429, "{refused}");
         assert!(refused.to_ascii_lowercase().contains("retry-after: 1"), "{refused}");
+        assert!(refused.contains("a song of yours is under way already"), "{refused}");
         assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
     }
     first.write_all(&request[request.len() / 2..]).unwrap();

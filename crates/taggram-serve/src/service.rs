@@ -91,17 +91,20 @@ impl Service {
     /// Lets a request of a client in, unless that has as many under way as it may.
     pub(crate) fn admit(&self, extensions: &Extensions) -> Result<Guest, Problem> {
         self.guests.admit(extensions).ok_or_else(|| {
-            let most = self.guests.most();
-            let text = format!("{most} songs of yours are under way already; wait for one of them");
+            let text = match self.guests.most() {
+                1 => "a song of yours is under way already; wait for its answer".to_string(),
+                most => format!("{most} songs of yours are under way already; wait for one of them"),
+            };
             Problem::new(Code::TooMany, text)
         })
     }
 
     /// What is said to one song too many.
     pub(crate) fn busy(&self) -> Problem {
-        Problem::new(
-            Code::Busy,
-            format!("{} songs are waiting already; try again in a moment", self.queue.used()),
-        )
+        let songs = match self.queue.used() {
+            1 => "1 song is".to_string(),
+            songs => format!("{songs} songs are"),
+        };
+        Problem::new(Code::Busy, format!("{songs} waiting already; try again in a moment"))
     }
 }
