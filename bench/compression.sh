@@ -6,19 +6,27 @@
 # DATA is the folder with gtzan/, WORK a folder for models and reports. The musicnn models must be
 # installed (`taggram model import WHEEL`) where $TAGGRAM_MODELS points. RESNET18 is a model file made
 # by `taggram train recipes/system2-resnet18-mel.toml`; without it its rows are left out.
-# TAGGRAM and LATENCY may name programs that are built already.
+# TAGGRAM and LATENCY may name programs that are built already (both, or none). What is in WORK and newer than
+# what it is made of is kept, so the script may be run again. Of the page, what lies below its marker is written by
+# hand and stays.
 set -eu
 data=$1/gtzan work=$2 resnet=${3:-}
 here=$(cd "$(dirname "$0")" && pwd)
-if [ -z "${TAGGRAM:-}" ]; then
+models=${TAGGRAM_MODELS:?names the folder of the installed models}
+[ -e "$models/msd-musicnn.safetensors" ] || { echo "$models has no msd-musicnn.safetensors: taggram model import WHEEL" >&2; exit 2; }
+if [ -z "${TAGGRAM:-}" ] || [ -z "${LATENCY:-}" ]; then
   (cd "$here/.." && cargo build --release --bin taggram && cargo build --release --example model_latency -p taggram)
   TAGGRAM=$here/../target/release/taggram LATENCY=$here/../target/release/examples/model_latency
 fi
 mkdir -p "$work"
 
+# take NAME MODEL: a copy as $work/NAME.safetensors, as old as what is in it
+take() {
+  cmp -s "$2" "$work/$1.safetensors" || cp "$2" "$work/$1.safetensors"
+}
 # compress NAME MODEL RECIPE DATASET: $work/NAME.safetensors
 compress() {
-  [ -e "$work/$1.safetensors" ] || "$TAGGRAM" compress "$2" --recipe "$here/../recipes/$3" --data "$4" --out "$work/$1.safetensors"
+  [ "$work/$1.safetensors" -nt "$2" ] || "$TAGGRAM" compress "$2" --recipe "$here/../recipes/$3" --data "$4" --out "$work/$1.safetensors"
 }
 # score NAME MODEL DATASET: a report in $work/report-NAME
 score() {
@@ -34,9 +42,9 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)' "$@" >"$work/$nam
 clip=$(ls "$data"/audio/blues/* | head -1)
 
 # The default model.
-cp "$here/../crates/taggram/models/default.safetensors" "$work/default.safetensors"
-compress default-int8 default compress-int8.toml "$data/mel"
-compress default-filters default compress-filters.toml "$data/mel"
+take default "$here/../crates/taggram/models/default.safetensors"
+compress default-int8 "$work/default.safetensors" compress-int8.toml "$data/mel"
+compress default-filters "$work/default.safetensors" compress-filters.toml "$data/mel"
 pairs="default:default-int8 default:default-filters"
 for m in default default-int8 default-filters; do
   score $m "$work/$m.safetensors" "$data/mel"
@@ -45,7 +53,7 @@ done
 
 # ResNet18 on mel.
 if [ -n "$resnet" ]; then
-  cp "$resnet" "$work/resnet18.safetensors"
+  take resnet18 "$resnet"
   compress resnet18-int8 "$work/resnet18.safetensors" compress-int8.toml "$data/mel"
   pairs="$pairs resnet18:resnet18-int8"
   for m in resnet18 resnet18-int8; do
@@ -57,7 +65,7 @@ fi
 # The MLP on a table of descriptors.
 [ -e "$work/mlp/model.safetensors" ] ||
   "$TAGGRAM" train "$here/../recipes/system2-mlp.toml" --data "$data/features_30_sec.csv" --out "$work/mlp"
-cp "$work/mlp/model.safetensors" "$work/mlp.safetensors"
+take mlp "$work/mlp/model.safetensors"
 compress mlp-pruned "$work/mlp.safetensors" compress-mlp.toml "$data/features_30_sec.csv"
 pairs="$pairs mlp:mlp-pruned"
 for m in mlp mlp-pruned; do
@@ -66,8 +74,7 @@ for m in mlp mlp-pruned; do
 done
 
 # musicnn: tags and genres of the 100 clips, which are too few to score the split.
-models=${TAGGRAM_MODELS:?names the folder of the installed models}
-cp "$models/msd-musicnn.safetensors" "$work/musicnn.safetensors"
+take musicnn "$models/msd-musicnn.safetensors"
 compress musicnn-int8 "$work/musicnn.safetensors" compress-int8.toml "$data/audio"
 pairs="$pairs musicnn:musicnn-int8"
 mkdir -p "$work/models-int8"
@@ -86,4 +93,4 @@ files=$(for n in $names; do printf '%s ' "$work/$n.safetensors"; done)
 # shellcheck disable=SC2086 # the list is meant to be split
 "$LATENCY" "${ROUNDS:-15}" $files >"$work/latency"
 # shellcheck disable=SC2086
-python3 "$here/compression_table.py" "$work" "$data" $pairs >"$here/../docs/results/compression.md"
+python3 "$here/compression_table.py" "$here/../docs/results/compression.md" "$work" "$data" $pairs

@@ -1,12 +1,21 @@
-"""The table of docs/results/compression.md from what bench/compression.sh left in a folder."""
+"""The upper part of docs/results/compression.md from what bench/compression.sh left in a folder.
 
+    python3 bench/compression_table.py PAGE WORK DATA BEFORE:AFTER…
+
+What stands in PAGE from its marker on is written by hand and is kept.
+"""
+
+import contextlib
 import csv
+import io
 import json
 import math
 import pathlib
 import platform
 import struct
 import sys
+
+MARKER = "<!-- What follows is written by hand; bench/compression.sh keeps it. -->"
 
 NAMES = {
     "default": "default (f16 as shipped)",
@@ -80,9 +89,17 @@ def processor():
 
 
 def main():
-    work = pathlib.Path(sys.argv[1])
-    data = pathlib.Path(sys.argv[2])
-    pairs = [p.split(":") for p in sys.argv[3:]]
+    page = pathlib.Path(sys.argv[1])
+    _, marker, by_hand = page.read_text().partition(MARKER)
+    if not marker:
+        sys.exit(f"{page} has no line {MARKER}: what is written by hand would be lost")
+    made = io.StringIO()
+    with contextlib.redirect_stdout(made):
+        write(pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3]), [p.split(":") for p in sys.argv[4:]])
+    page.write_text(f"{made.getvalue()}\n{marker}{by_hand}")
+
+
+def write(work, data, pairs):
     latency = {}
     for line in (work / "latency").read_text().splitlines():
         file, best, median, size = line.rsplit(" ", 3)

@@ -44,11 +44,15 @@ struct Block {
     length: usize,
     /// `[filter, length + 4]`, the last four 0.
     taps: Vec<i8>,
-    /// Sums of the first taps, `[filter, length + 1]`.
+    /// Sums of the first taps, `[length + 1, filter]`.
     sums: Vec<i32>,
     /// `[filter]`.
     scales: Vec<f32>,
-    after: Vec<AfterMax>,
+    /// `[filter]` each: [`AfterMax`] with its fields apart, so that all filters go through it at once.
+    sign: Vec<f32>,
+    bias: Vec<f32>,
+    scale: Vec<f32>,
+    shift: Vec<f32>,
 }
 
 impl IntTemporal {
@@ -72,6 +76,9 @@ impl IntTemporal {
             let mut first = 0;
             while first < PADDED {
                 let filters = if first + most <= PADDED { most } else { 4 };
+                let of = |part: fn(&AfterMax) -> f32| {
+                    after[first..first + filters].iter().map(part).collect::<Vec<f32>>()
+                };
                 let mut block = Block {
                     filters,
                     column: i * PADDED + first,
@@ -80,7 +87,10 @@ impl IntTemporal {
                     taps: vec![0; filters * (length + 4)],
                     sums: vec![0; filters * (length + 1)],
                     scales: vec![0.0; filters],
-                    after: after[first..first + filters].to_vec(),
+                    sign: of(|after| after.sign),
+                    bias: of(|after| after.bias),
+                    scale: of(|after| after.scale),
+                    shift: of(|after| after.shift),
                 };
                 for f in first..(first + filters).min(TEMPORAL_FILTERS) {
                     let at = f - first;
@@ -92,7 +102,7 @@ impl IntTemporal {
                         let w = bytes[f * length + tap] * sign;
                         block.taps[at * (length + 4) + tap] = w;
                         sum += i32::from(w);
-                        block.sums[at * (length + 1) + tap + 1] = sum;
+                        block.sums[(tap + 1) * filters + at] = sum;
                     }
                 }
                 blocks.push(block);
@@ -184,18 +194,23 @@ impl IntTemporal {
             * self.scale.signum();
         let mut cuts: Vec<usize> = Vec::new();
         let mut ranges: Vec<[usize; 2]> = Vec::new();
+        let mut distinct: Vec<[usize; 2]> = Vec::new();
         let mut notes: Vec<[[S::Sum; VECTORS]; F]> = Vec::new();
         let mut largest: Vec<[S::Sum; F]> = Vec::new();
         for (t, rows) in (first..).zip(out.chunks_exact_mut(section.slots * COLUMNS)) {
-            // The taps that fall into each patch.
+            // The taps that fall into each patch: often the same for several.
             cuts.clear();
             ranges.clear();
+            distinct.clear();
             for patch in section.patches_at(t) {
                 let start = section.starts[patch];
                 let from = (start + block.before).saturating_sub(t);
                 let to = (start + section.patch + block.before - t).min(length);
                 ranges.push([from, to]);
-                cuts.extend([from, to]);
+                if !distinct.contains(&[from, to]) {
+                    distinct.push([from, to]);
+                    cuts.extend([from, to]);
+                }
             }
             if ranges.is_empty() {
                 continue;
@@ -207,45 +222,46 @@ impl IntTemporal {
             // last cut lie under frames of some patch, so within the section; a row of fours holds
             // 4 · BANDS bytes, BANDS being a multiple of VECTORS · LANES.
             unsafe {
+                notes.clear();
+                notes.resize(cuts.len(), [[S::zero(); VECTORS]; F]);
                 largest.clear();
+                largest.resize(distinct.len(), [S::sums(i32::MIN); F]);
                 for band in (0..BANDS).step_by(VECTORS * S::LANES) {
-                    let mut sum = [[S::zero(); VECTORS]; F];
-                    notes.clear();
-                    notes.push(sum);
-                    for cut in cuts.windows(2) {
+                    for (i, cut) in cuts.windows(2).enumerate() {
                         let x =
                             fours.as_ptr().add(((t + cut[0] - block.before) * BANDS + band) * 4);
                         let w = block.taps.as_ptr().add(cut[0]);
-                        sum = add_taps::<S, F>(&sum, x, w, stride, cut[1] - cut[0]);
-                        notes.push(sum);
+                        let [from, to, ..] = &mut notes[i..] else { break };
+                        add_taps::<S, F>(from, to, x, w, stride, cut[1] - cut[0]);
                     }
-                    for (i, range) in ranges.iter().enumerate() {
+                    for (largest, range) in largest.iter_mut().zip(&distinct) {
                         let (from, to) = (&notes[at(range[0])], &notes[at(range[1])]);
-                        let mut best = [S::zero(); F];
                         for f in 0..F {
-                            best[f] = S::sub(to[f][0], from[f][0]);
-                            for v in 1..VECTORS {
-                                best[f] = S::max(best[f], S::sub(to[f][v], from[f][v]));
+                            let mut best = largest[f];
+                            for v in 0..VECTORS {
+                                best = S::max(best, S::sub(to[f][v], from[f][v]));
                             }
-                        }
-                        match largest.get_mut(i) {
-                            None => largest.push(best),
-                            Some(largest) => {
-                                for f in 0..F {
-                                    largest[f] = S::max(largest[f], best[f]);
-                                }
-                            }
+                            largest[f] = best;
                         }
                     }
                 }
-                let results = rows.chunks_exact_mut(COLUMNS).zip(&largest).zip(&ranges);
-                for ((row, largest), [from, to]) in results {
-                    let out = &mut row[block.column..block.column + F];
+                for (largest, range) in largest.iter().zip(&distinct) {
+                    let [from, to] = *range;
+                    let (values, mut best) = (&mut [0.0; F], [0; F]);
+                    S::largest_each(largest, &mut best);
+                    let sums = [to, from].map(|cut| &block.sums[cut * F..][..F]);
+                    let [sign, bias] = [&block.sign, &block.bias].map(|v| &v[..F]);
+                    let [scales, scale, shift] =
+                        [&block.scales, &block.scale, &block.shift].map(|v| &v[..F]);
                     for f in 0..F {
-                        let sums = &block.sums[f * (length + 1)..][..length + 1];
-                        let taps = (sums[*to] - sums[*from]) as f32;
-                        let y = magnitude * S::largest(largest[f]) as f32 + constant * taps;
-                        out[f] = block.after[f].apply(block.scales[f] * y);
+                        let taps = (sums[0][f] - sums[1][f]) as f32;
+                        let y = scales[f] * (magnitude * best[f] as f32 + constant * taps);
+                        let x = sign[f] * y + bias[f];
+                        values[f] = (if x < 0.0 { 0.0 } else { x }) * scale[f] + shift[f];
+                    }
+                    let rows = rows.chunks_exact_mut(COLUMNS).zip(&ranges);
+                    for (row, _) in rows.filter(|(_, of)| *of == range) {
+                        row[block.column..block.column + F].copy_from_slice(values);
                     }
                 }
             }
@@ -253,7 +269,8 @@ impl IntTemporal {
     }
 }
 
-/// Adds `taps` products to `from`, four at a time; the weights beyond the last are masked.
+/// Adds `taps` products to the sums `from` and writes them to `to`, four taps at a time; the weights beyond the last
+/// are masked.
 ///
 /// # Safety
 /// The machine must have the instruction set of `S`; `x` points at `taps` rows of fours, `w` at
@@ -262,11 +279,12 @@ impl IntTemporal {
 #[expect(clippy::needless_range_loop, reason = "iterators keep the sums out of registers")]
 unsafe fn add_taps<S: Dot, const F: usize>(
     from: &[[S::Sum; VECTORS]; F],
+    to: &mut [[S::Sum; VECTORS]; F],
     mut x: *const u8,
     mut w: *const i8,
     stride: usize,
     taps: usize,
-) -> [[S::Sum; VECTORS]; F] {
+) {
     // SAFETY: within the rows and taps that the caller vouches for.
     unsafe {
         let mut sums = [[S::zero(); VECTORS]; F];
@@ -275,9 +293,26 @@ unsafe fn add_taps<S: Dot, const F: usize>(
                 sums[f][i] = from[f][i];
             }
         }
-        let mut left = taps;
+        let mut left = taps / 4;
         while left > 0 {
-            let mask = if left >= 4 { -1 } else { (1i32 << (8 * left)) - 1 };
+            let mut columns = [S::inputs_each(x); VECTORS];
+            for i in 1..VECTORS {
+                columns[i] = S::inputs_each(x.wrapping_add(i * 4 * S::LANES));
+            }
+            for f in 0..F {
+                // Unmasked, so that it is read and spread in one instruction.
+                let four =
+                    S::weights_all(w.wrapping_add(f * stride).cast::<i32>().read_unaligned());
+                for i in 0..VECTORS {
+                    sums[f][i] = S::dot(sums[f][i], columns[i], four);
+                }
+            }
+            x = x.wrapping_add(4 * 4 * BANDS);
+            w = w.wrapping_add(4);
+            left = left.wrapping_sub(1);
+        }
+        if taps % 4 > 0 {
+            let mask = (1i32 << (8 * (taps % 4))) - 1;
             let mut columns = [S::inputs_each(x); VECTORS];
             for i in 1..VECTORS {
                 columns[i] = S::inputs_each(x.wrapping_add(i * 4 * S::LANES));
@@ -289,10 +324,11 @@ unsafe fn add_taps<S: Dot, const F: usize>(
                     sums[f][i] = S::dot(sums[f][i], columns[i], four);
                 }
             }
-            x = x.wrapping_add(4 * 4 * BANDS);
-            w = w.wrapping_add(4);
-            left = left.saturating_sub(4);
         }
-        sums
+        for f in 0..F {
+            for i in 0..VECTORS {
+                to[f][i] = sums[f][i];
+            }
+        }
     }
 }

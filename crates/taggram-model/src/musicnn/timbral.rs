@@ -63,12 +63,13 @@ pub(super) struct Timbral {
     identity: Epilogue,
 }
 
-/// The roots of unity that the inverse transform needs, `[cos, sin]`.
+/// The roots of unity that the inverse transform needs. Cosines and sines lie apart, so that each is read and spread over
+/// a vector in one instruction.
 #[derive(Debug)]
 pub(super) struct Turns {
-    /// e^(2πi bq/32), `[b, q]`.
-    twist: [[[f32; 2]; 8]; 4],
-    /// e^(2πi p/96).
+    /// e^(2πi bq/32), `[b, part, q]`.
+    twist: [[[f32; 8]; 2]; 4],
+    /// e^(2πi p/96), `[p, part]`.
     last: [[f32; 2]; 64],
 }
 
@@ -79,7 +80,9 @@ impl Turns {
             [angle.cos() as f32, angle.sin() as f32]
         };
         Self {
-            twist: std::array::from_fn(|b| std::array::from_fn(|q| root(b * q, 32))),
+            twist: std::array::from_fn(|b| {
+                std::array::from_fn(|part| std::array::from_fn(|q| root(b * q, 32)[part]))
+            }),
             last: std::array::from_fn(|p| root(p, BANDS)),
         }
     }
@@ -213,6 +216,7 @@ unsafe fn run_tiles<V: Lanes>(job: &Job<'_>, tiles: &mut [Tile<'_, [f32; BANDS]>
 
 /// Room for the inverse transforms of a tile.
 pub(super) struct Room<V> {
+    first: [[V; 2]; 32],
     real: [[V; 2]; 32],
     work: [[V; 2]; 32],
 }
@@ -224,7 +228,7 @@ impl<V: Lanes> Room<V> {
     pub unsafe fn new() -> Self {
         // SAFETY: vouched for by the caller.
         let zero = unsafe { V::splat(0.0) };
-        Self { real: [[zero; 2]; 32], work: [[zero; 2]; 32] }
+        Self { first: [[zero; 2]; 32], real: [[zero; 2]; 32], work: [[zero; 2]; 32] }
     }
 }
 
@@ -243,20 +247,20 @@ pub(super) unsafe fn inverse<V: Lanes>(
     column: usize,
     out: &mut [f32],
 ) {
-    let Room { real, work } = room;
+    let Room { first, real, work } = room;
     // SAFETY: no memory but arrays; the instruction set is the caller's to vouch for.
     unsafe {
         for pair in 0..TILE / 2 {
             let (a, b) = (&spectrum[2 * pair], &spectrum[2 * pair + 1]);
             // Frame a as the real, frame b as the imaginary part.
-            work[0] = [a[0], b[0]];
-            work[16] = [a[1], b[1]];
+            first[0] = [a[0], b[0]];
+            first[16] = [a[1], b[1]];
             for j in 1..16 {
                 let ([ar, ai], [br, bi]) = ([a[2 * j], a[2 * j + 1]], [b[2 * j], b[2 * j + 1]]);
-                work[j] = [ar.sub(bi), ai.add(br)];
-                work[32 - j] = [ar.add(bi), br.sub(ai)];
+                first[j] = [ar.sub(bi), ai.add(br)];
+                first[32 - j] = [ar.add(bi), br.sub(ai)];
             }
-            eights(work, &turns.twist);
+            eights(first, work, &turns.twist);
             for q in 0..8 {
                 let four =
                     inverse4([work[4 * q], work[4 * q + 1], work[4 * q + 2], work[4 * q + 3]]);
@@ -266,10 +270,10 @@ pub(super) unsafe fn inverse<V: Lanes>(
             }
             for half in 0..2 {
                 let frame = &spectrum[2 * pair + half];
-                for j in 0..32 {
-                    work[j] = [frame[32 + 2 * j], frame[33 + 2 * j]];
-                }
-                eights(work, &turns.twist);
+                // Real and imaginary parts of the 32 bins, as they lie.
+                let (bins, _) = frame[32..].as_chunks::<2>();
+                let Some(bins) = bins.first_chunk() else { return };
+                eights(bins, work, &turns.twist);
                 let mut largest = V::splat(f32::NEG_INFINITY);
                 for q in 0..8 {
                     let four =
@@ -355,12 +359,12 @@ unsafe fn multiply<V: Lanes>(
 /// # Safety
 /// As [`run_tiles`].
 #[inline(always)]
-unsafe fn eights<V: Lanes>(z: &mut [[V; 2]; 32], twist: &[[[f32; 2]; 8]; 4]) {
+unsafe fn eights<V: Lanes>(from: &[[V; 2]; 32], to: &mut [[V; 2]; 32], twist: &[[[f32; 8]; 2]; 4]) {
     // SAFETY: no memory but arrays; the instruction set is the caller's to vouch for.
     unsafe {
         for b in 0..4 {
-            let even = inverse4([z[b], z[8 + b], z[16 + b], z[24 + b]]);
-            let odd = inverse4([z[4 + b], z[12 + b], z[20 + b], z[28 + b]]);
+            let even = inverse4([from[b], from[8 + b], from[16 + b], from[24 + b]]);
+            let odd = inverse4([from[4 + b], from[12 + b], from[20 + b], from[28 + b]]);
             // The odd half, turned by multiples of 45°.
             let root = V::splat(std::f32::consts::FRAC_1_SQRT_2);
             let [re1, im1] = odd[1];
@@ -378,10 +382,16 @@ unsafe fn eights<V: Lanes>(z: &mut [[V; 2]; 32], twist: &[[[f32; 2]; 8]; 4]) {
                 [even[2][0].add(im2), even[2][1].sub(re2)],
                 [even[3][0].add(three[0]), even[3][1].sub(three[1])],
             ];
-            z[b] = eight[0];
-            for q in 1..8 {
-                z[4 * q + b] = if b == 0 { eight[q] } else { turn(eight[q], twist[b][q]) };
-            }
+            // Written out: as a loop, the values would pass through memory.
+            let [c, s] = &twist[b];
+            to[b] = eight[0];
+            to[4 + b] = turn(eight[1], c[1], s[1]);
+            to[8 + b] = turn(eight[2], c[2], s[2]);
+            to[12 + b] = turn(eight[3], c[3], s[3]);
+            to[16 + b] = turn(eight[4], c[4], s[4]);
+            to[20 + b] = turn(eight[5], c[5], s[5]);
+            to[24 + b] = turn(eight[6], c[6], s[6]);
+            to[28 + b] = turn(eight[7], c[7], s[7]);
         }
     }
 }
@@ -418,10 +428,10 @@ unsafe fn sub<V: Lanes>(a: [V; 2], b: [V; 2]) -> [V; 2] {
 }
 
 #[inline(always)]
-unsafe fn turn<V: Lanes>(z: [V; 2], by: [f32; 2]) -> [V; 2] {
+unsafe fn turn<V: Lanes>(z: [V; 2], c: f32, s: f32) -> [V; 2] {
     // SAFETY: as in `eights`.
     unsafe {
-        let (c, s) = (V::splat(by[0]), V::splat(by[1]));
+        let (c, s) = (V::splat(c), V::splat(s));
         [s.fnma(z[1], c.mul(z[0])), s.fma(z[0], c.mul(z[1]))]
     }
 }

@@ -1,8 +1,9 @@
 //! The timbral filters in integers: spectra of frames and filters as bytes, the products of a bin
 //! summed over the 7 frames four at a time; the inverse transform stays in floats (`timbral`).
 //!
-//! A number of a frame's spectrum is `limit · (byte − 128) / 127`, with a limit of its own for
-//! each of the 96 (the lowest are a hundred times the highest). The real bins 0 and 48 together
+//! A number of a frame's spectrum is `limit · byte / 127`, with a limit of its own for each of the 96 (the lowest are a
+//! hundred times the highest). The weights are the unsigned side of a product, 128 more than they stand for; what
+//! that adds, 128 times the sum of the frames' bytes, is the same for all filters, so sums begin with its negative. The real bins 0 and 48 together
 //! are treated as one complex bin whose parts do not mix. Frames come in pairs, real and
 //! imaginary parts of two neighbours side by side: four bytes that meet four weights.
 
@@ -17,6 +18,7 @@ use crate::{
     kernels::int8::{
         IntIsa,
         dot::{self, Dot},
+        nearest,
     },
 };
 
@@ -24,11 +26,24 @@ use crate::{
 const BINS: usize = BANDS / 2;
 /// Pairs of frames under a filter, the last of one frame only.
 const PAIRS: usize = SHORT.div_ceil(2);
-/// The byte that stands for 0.
+/// The byte of a weight of 0.
 const ZERO: u8 = 128;
 
-/// Real and imaginary parts of two neighbouring frames, bin by bin.
-pub(super) type Pair = [[u8; 4]; BINS];
+/// Real and imaginary parts of two neighbouring frames, bin by bin, and 128 times their sum.
+#[derive(Clone, Debug)]
+pub(super) struct Pair {
+    fours: [[i8; 4]; BINS],
+    excess: [i32; BINS],
+}
+
+impl Pair {
+    fn new(a: &[i8; BANDS], b: &[i8; BANDS]) -> Self {
+        let fours: [[i8; 4]; BINS] =
+            std::array::from_fn(|bin| [a[2 * bin], a[2 * bin + 1], b[2 * bin], b[2 * bin + 1]]);
+        let sum = |four: [i8; 4]| four.into_iter().map(i32::from).sum::<i32>();
+        Self { fours, excess: fours.map(|four| i32::from(ZERO) * sum(four)) }
+    }
+}
 
 /// Spectra as pairs of frames: with both, with the first one only, with the second one only.
 pub(super) struct Pairs {
@@ -38,7 +53,7 @@ pub(super) struct Pairs {
 }
 
 /// Two frames outside of the patch.
-const NOTHING: Pair = [[ZERO; 4]; BINS];
+static NOTHING: Pair = Pair { fours: [[0; 4]; BINS], excess: [0; BINS] };
 
 impl Pairs {
     /// The pairs that begin with the frames from 3 before `t` on, with zeros outside of
@@ -64,10 +79,9 @@ pub(super) struct IntTimbral {
     /// 127 / limit of each number of a spectrum.
     steps: Vec<f32>,
     /// `[vector of filters, bin, pair, part, lane, 4]`.
-    weights: Vec<i8>,
+    weights: Vec<u8>,
     /// `[vector, bin, part, lane]`.
     factor: Vec<f32>,
-    shift: Vec<f32>,
     /// `[column]`.
     after: Vec<AfterMax>,
     turns: Turns,
@@ -83,8 +97,8 @@ impl IntTimbral {
         }
         let lanes = isa.lanes();
         let roots = roots();
-        let mut packed = vec![0i8; COLUMNS * BINS * 2 * PAIRS * 4];
-        let (mut factor, mut shift) = (vec![0.0; COLUMNS * BANDS], vec![0.0; COLUMNS * BANDS]);
+        let mut packed = vec![ZERO; COLUMNS * BINS * 2 * PAIRS * 4];
+        let mut factor = vec![0.0; COLUMNS * BANDS];
         let mut after = vec![AfterMax::default(); COLUMNS];
         for (first, width) in [0, PADDED].into_iter().zip(TIMBRAL_WIDTHS) {
             let name = format!("timbral_{width}");
@@ -120,18 +134,16 @@ impl IntTimbral {
                         let fours: [[f32; 4]; PAIRS] = std::array::from_fn(four);
                         let largest = fours.iter().flatten().fold(0.0f32, |m, w| m.max(w.abs()));
                         let scale = (largest / 127.0).max(f32::MIN_POSITIVE);
-                        let mut sum = 0i32;
                         for (pair, four) in fours.iter().enumerate() {
                             for (i, w) in four.iter().enumerate() {
                                 let byte = (w / scale).round_ties_even().clamp(-127.0, 127.0) as i8;
-                                sum += i32::from(byte);
                                 let at = ((vector * BINS + bin) * PAIRS + pair) * 2 + part;
-                                packed[(at * lanes + lane) * 4 + i] = byte;
+                                packed[(at * lanes + lane) * 4 + i] =
+                                    ZERO.wrapping_add_signed(byte);
                             }
                         }
                         let at = ((vector * BINS + bin) * 2 + part) * lanes + lane;
                         factor[at] = scale;
-                        shift[at] = -scale * (i32::from(ZERO) * sum) as f32;
                     }
                 }
             }
@@ -141,7 +153,6 @@ impl IntTimbral {
             steps: limits.iter().map(|limit| 127.0 / limit).collect(),
             weights: packed,
             factor,
-            shift,
             after,
             turns: Turns::new(),
         })
@@ -149,24 +160,20 @@ impl IntTimbral {
 
     /// Spectra `[time, 96 numbers]` as pairs of frames.
     pub fn pairs(&self, spectra: &[f32]) -> Pairs {
-        let bytes: Vec<[u8; BANDS]> = spectra
+        let bytes: Vec<[i8; BANDS]> = spectra
             .chunks_exact(BANDS)
             .map(|frame| {
-                std::array::from_fn(|i| {
-                    let q = (frame[i] * self.steps[i]).round_ties_even().clamp(-127.0, 127.0);
-                    (q as i32 + i32::from(ZERO)) as u8
-                })
+                let byte =
+                    |i: usize| nearest((frame[i] * self.steps[i]).clamp(-127.0, 127.0)) as i8;
+                std::array::from_fn(byte)
             })
             .collect();
-        const OUTSIDE: [u8; BANDS] = [ZERO; BANDS];
-        let pair = |a: &[u8; BANDS], b: &[u8; BANDS]| -> Pair {
-            std::array::from_fn(|bin| [a[2 * bin], a[2 * bin + 1], b[2 * bin], b[2 * bin + 1]])
-        };
+        const OUTSIDE: [i8; BANDS] = [0; BANDS];
         let next = |t: usize| bytes.get(t + 1).unwrap_or(&OUTSIDE);
         Pairs {
-            both: bytes.iter().enumerate().map(|(t, a)| pair(a, next(t))).collect(),
-            first: bytes.iter().map(|a| pair(a, &OUTSIDE)).collect(),
-            second: bytes.iter().map(|b| pair(&OUTSIDE, b)).collect(),
+            both: bytes.iter().enumerate().map(|(t, a)| Pair::new(a, next(t))).collect(),
+            first: bytes.iter().map(|a| Pair::new(a, &OUTSIDE)).collect(),
+            second: bytes.iter().map(|b| Pair::new(&OUTSIDE, b)).collect(),
         }
     }
 
@@ -223,7 +230,6 @@ impl IntTimbral {
         let weights =
             &self.weights[vector * BINS * PAIRS * 2 * lanes * 4..][..BINS * PAIRS * 2 * lanes * 4];
         let factor = &self.factor[vector * BANDS * lanes..][..BANDS * lanes];
-        let shift = &self.shift[vector * BANDS * lanes..][..BANDS * lanes];
         let column = vector * lanes;
         let after = &self.after[column..column + lanes];
         let positions = BANDS + 1 - TIMBRAL_WIDTHS[usize::from(column >= PADDED)];
@@ -232,11 +238,7 @@ impl IntTimbral {
             let mut spectrum = [[V::splat(0.0); BANDS]; TILE];
             let mut room = Room::<V>::new();
             for tile in tiles {
-                multiply::<V, S>(
-                    [weights.as_ptr().cast(), factor.as_ptr().cast(), shift.as_ptr().cast()],
-                    &tile.rows,
-                    &mut spectrum,
-                );
+                multiply::<V, S>(weights.as_ptr(), factor.as_ptr(), &tile.rows, &mut spectrum);
                 inverse(&spectrum, &mut room, &self.turns, positions, after, column, tile.out);
             }
         }
@@ -247,36 +249,49 @@ impl IntTimbral {
 ///
 /// # Safety
 /// As [`IntTimbral::tiles`]; the pointers are to weights `[bin, pair, part, lane, 4]` and to factors
-/// and shifts `[bin, part, lane]`.
+/// `[bin, part, lane]`.
 #[inline(always)]
 unsafe fn multiply<V: Lanes, S: Dot<Floats = V>>(
-    [weights, factor, shift]: [*const u8; 3],
+    weights: *const u8,
+    factor: *const f32,
     rows: &[&Pair; ROWS],
     spectrum: &mut [[V; BANDS]; TILE],
 ) {
-    let (factor, shift) = (factor.cast::<f32>(), shift.cast::<f32>());
     // SAFETY: all offsets lie within what the caller vouches for.
     unsafe {
+        let mut excess = [[0i32; BINS]; TILE];
+        for (t, excess) in excess.iter_mut().enumerate() {
+            let [a, b, c, d] = [rows[t], rows[t + 2], rows[t + 4], rows[t + 6]].map(|r| &r.excess);
+            for bin in 0..BINS {
+                excess[bin] = -(a[bin] + b[bin] + c[bin] + d[bin]);
+            }
+        }
         for bin in 0..BINS {
-            let w = weights.cast::<i8>().wrapping_add(bin * PAIRS * 2 * 4 * S::LANES);
+            let w = weights.wrapping_add(bin * PAIRS * 2 * 4 * S::LANES);
+            // With what else is worked on, the weights do not fit the nearest cache.
+            for line in 0..PAIRS * 2 * 4 * S::LANES / 64 {
+                S::prefetch(w.wrapping_add(2 * PAIRS * 2 * 4 * S::LANES + 64 * line));
+            }
             let mut re = [S::zero(); TILE];
             let mut im = [S::zero(); TILE];
+            for t in 0..TILE {
+                re[t] = S::sums(excess[t][bin]);
+                im[t] = re[t];
+            }
             for pair in 0..PAIRS {
-                let wr = S::weights(w.wrapping_add(2 * pair * 4 * S::LANES));
-                let wi = S::weights(w.wrapping_add((2 * pair + 1) * 4 * S::LANES));
+                let wr = S::inputs_each(w.wrapping_add(2 * pair * 4 * S::LANES));
+                let wi = S::inputs_each(w.wrapping_add((2 * pair + 1) * 4 * S::LANES));
                 for t in 0..TILE {
-                    let x = S::inputs(rows[t + 2 * pair][bin].as_ptr());
-                    re[t] = S::dot(re[t], x, wr);
-                    im[t] = S::dot(im[t], x, wi);
+                    let four = i32::from_le_bytes(rows[t + 2 * pair].fours[bin].map(|x| x as u8));
+                    let x = S::weights_all(four);
+                    re[t] = S::dot(re[t], wr, x);
+                    im[t] = S::dot(im[t], wi, x);
                 }
             }
             let at = 2 * bin * S::LANES;
             for t in 0..TILE {
-                spectrum[t][2 * bin] =
-                    S::floats(re[t], factor.wrapping_add(at), shift.wrapping_add(at));
-                let at = at + S::LANES;
-                spectrum[t][2 * bin + 1] =
-                    S::floats(im[t], factor.wrapping_add(at), shift.wrapping_add(at));
+                spectrum[t][2 * bin] = S::scaled(re[t], factor.wrapping_add(at));
+                spectrum[t][2 * bin + 1] = S::scaled(im[t], factor.wrapping_add(at + S::LANES));
             }
         }
     }

@@ -18,6 +18,8 @@ pub(crate) trait Dot {
     /// `LANES` floats.
     type Floats: Copy;
     unsafe fn zero() -> Self::Sum;
+    /// `LANES` times the same.
+    unsafe fn sums(x: i32) -> Self::Sum;
     /// Reads `4 · LANES` bytes.
     unsafe fn weights(from: *const i8) -> Self::Weights;
     /// Reads 4 bytes, the same for every lane.
@@ -32,10 +34,23 @@ pub(crate) trait Dot {
     unsafe fn max(a: Self::Sum, b: Self::Sum) -> Self::Sum;
     /// The largest of the lanes.
     unsafe fn largest(v: Self::Sum) -> i32;
+    /// The same of each of some vectors.
+    #[inline(always)]
+    unsafe fn largest_each<const N: usize>(v: &[Self::Sum; N], to: &mut [i32; N]) {
+        for (to, v) in to.iter_mut().zip(v) {
+            // SAFETY: the caller vouches for the instruction set.
+            *to = unsafe { Self::largest(*v) };
+        }
+    }
+    /// Asks for the cache line of an address that may be read soon; nothing where there is no such instruction.
+    #[inline(always)]
+    unsafe fn prefetch(_from: *const u8) {}
     /// Adds the four products of each lane.
     unsafe fn dot(sum: Self::Sum, x: Self::Inputs, w: Self::Weights) -> Self::Sum;
     /// `factor · sum + shift`, rounded twice; reads `LANES` of each.
     unsafe fn floats(sum: Self::Sum, factor: *const f32, shift: *const f32) -> Self::Floats;
+    /// `factor · sum`; reads `LANES` factors.
+    unsafe fn scaled(sum: Self::Sum, factor: *const f32) -> Self::Floats;
     /// max(v, low).
     unsafe fn at_least(v: Self::Floats, low: f32) -> Self::Floats;
     /// Writes `LANES` floats.
@@ -55,6 +70,10 @@ impl Dot for Portable {
     #[inline(always)]
     unsafe fn zero() -> [i32; 4] {
         [0; 4]
+    }
+    #[inline(always)]
+    unsafe fn sums(x: i32) -> [i32; 4] {
+        [x; 4]
     }
     #[inline(always)]
     unsafe fn weights(from: *const i8) -> [i8; 16] {
@@ -107,6 +126,12 @@ impl Dot for Portable {
         std::array::from_fn(|i| sum[i] as f32 * factor[i] + shift[i])
     }
     #[inline(always)]
+    unsafe fn scaled(sum: [i32; 4], factor: *const f32) -> [f32; 4] {
+        // SAFETY: the caller vouches for 4 readable values.
+        let factor = unsafe { factor.cast::<[f32; 4]>().read_unaligned() };
+        std::array::from_fn(|i| sum[i] as f32 * factor[i])
+    }
+    #[inline(always)]
     unsafe fn at_least(v: [f32; 4], low: f32) -> [f32; 4] {
         v.map(|v| if v > low { v } else { low })
     }
@@ -149,6 +174,10 @@ mod x86 {
                 unsafe { _mm256_setzero_si256() }
             }
             #[inline(always)]
+            unsafe fn sums(x: i32) -> __m256i {
+                unsafe { _mm256_set1_epi32(x) }
+            }
+            #[inline(always)]
             unsafe fn sub(a: __m256i, b: __m256i) -> __m256i {
                 unsafe { _mm256_sub_epi32(a, b) }
             }
@@ -171,6 +200,10 @@ mod x86 {
                     let scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), _mm256_loadu_ps(factor));
                     _mm256_add_ps(scaled, _mm256_loadu_ps(shift))
                 }
+            }
+            #[inline(always)]
+            unsafe fn scaled(sum: __m256i, factor: *const f32) -> __m256 {
+                unsafe { _mm256_mul_ps(_mm256_cvtepi32_ps(sum), _mm256_loadu_ps(factor)) }
             }
             #[inline(always)]
             unsafe fn at_least(v: __m256, low: f32) -> __m256 {
@@ -288,6 +321,10 @@ mod x86 {
             unsafe { _mm512_setzero_si512() }
         }
         #[inline(always)]
+        unsafe fn sums(x: i32) -> __m512i {
+            unsafe { _mm512_set1_epi32(x) }
+        }
+        #[inline(always)]
         unsafe fn weights(from: *const i8) -> __m512i {
             unsafe { _mm512_loadu_si512(from.cast()) }
         }
@@ -315,6 +352,43 @@ mod x86 {
         unsafe fn largest(v: __m512i) -> i32 {
             unsafe { _mm512_reduce_max_epi32(v) }
         }
+        /// Four vectors at a time, turned: then a maximum serves all four.
+        #[inline(always)]
+        unsafe fn largest_each<const N: usize>(v: &[__m512i; N], to: &mut [i32; N]) {
+            const { assert!(N.is_multiple_of(4)) };
+            let (fours, _) = v.as_chunks::<4>();
+            let (to, _) = to.as_chunks_mut::<4>();
+            for ([a, b, c, d], to) in fours.iter().zip(to) {
+                // SAFETY: AVX-512 is vouched for by the caller; `to` has room for four values.
+                unsafe {
+                    let ab = _mm512_max_epi32(
+                        _mm512_unpacklo_epi32(*a, *b),
+                        _mm512_unpackhi_epi32(*a, *b),
+                    );
+                    let cd = _mm512_max_epi32(
+                        _mm512_unpacklo_epi32(*c, *d),
+                        _mm512_unpackhi_epi32(*c, *d),
+                    );
+                    let all = _mm512_max_epi32(
+                        _mm512_unpacklo_epi64(ab, cd),
+                        _mm512_unpackhi_epi64(ab, cd),
+                    );
+                    let half = _mm256_max_epi32(
+                        _mm512_castsi512_si256(all),
+                        _mm512_extracti64x4_epi64::<1>(all),
+                    );
+                    let last = _mm_max_epi32(
+                        _mm256_castsi256_si128(half),
+                        _mm256_extracti128_si256::<1>(half),
+                    );
+                    _mm_storeu_si128(to.as_mut_ptr().cast(), last);
+                }
+            }
+        }
+        #[inline(always)]
+        unsafe fn prefetch(from: *const u8) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+        }
         #[inline(always)]
         unsafe fn dot(sum: __m512i, x: __m512i, w: __m512i) -> __m512i {
             unsafe { _mm512_dpbusd_epi32(sum, x, w) }
@@ -325,6 +399,10 @@ mod x86 {
                 let scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_loadu_ps(factor));
                 _mm512_add_ps(scaled, _mm512_loadu_ps(shift))
             }
+        }
+        #[inline(always)]
+        unsafe fn scaled(sum: __m512i, factor: *const f32) -> __m512 {
+            unsafe { _mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_loadu_ps(factor)) }
         }
         #[inline(always)]
         unsafe fn at_least(v: __m512, low: f32) -> __m512 {

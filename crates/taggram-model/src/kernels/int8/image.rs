@@ -1,7 +1,7 @@
 //! What stands between integer layers: images of bytes, `[height, width, channel]`, made from
 //! and turned into floats `[channel, height, width]`, pooled and added.
 
-use super::Params;
+use super::{Params, nearest};
 use crate::kernels::multiversion;
 use crate::network::PoolKind;
 
@@ -100,7 +100,7 @@ multiversion! {
         for ((to, x), y) in to.iter_mut().zip(x).zip(y) {
             let v = f32::from(*x) * how.a + f32::from(*y) * how.b + how.shift;
             let v = if v > how.low { v } else { how.low };
-            *to = (if v < 255.0 { v } else { 255.0 }).round_ties_even() as u8;
+            *to = nearest(if v < 255.0 { v } else { 255.0 }) as u8;
         }
     }
 }

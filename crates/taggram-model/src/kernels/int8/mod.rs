@@ -109,7 +109,7 @@ impl Params {
     #[inline(always)]
     pub fn byte(self, x: f32) -> u8 {
         let q = x * (1.0 / self.scale) + f32::from(self.zero);
-        q.round_ties_even().clamp(0.0, 255.0) as u8
+        nearest(q.clamp(0.0, 255.0)) as u8
     }
 
     /// What `byte` stands for.
@@ -117,6 +117,14 @@ impl Params {
     pub fn number(self, byte: u8) -> f32 {
         self.scale * (f32::from(byte) - f32::from(self.zero))
     }
+}
+
+/// The integer nearest to `x`, of two the even one, for |x| ≤ 2²²; 0 in the lowest byte for what is no number. Such
+/// an addition leaves it in the lowest bits. A conversion of the language, which saturates, would not be vectorised.
+#[inline(always)]
+pub(crate) fn nearest(x: f32) -> i32 {
+    const SHIFT: f32 = 12_582_912.0;
+    ((x + SHIFT).to_bits() as i32).wrapping_sub(SHIFT.to_bits() as i32)
 }
 
 /// Rows of weights as signed bytes −127 … 127 with one scale each, so that the largest weight of
