@@ -4,7 +4,8 @@
 
 DATA holds gtzan/ ($TAGGRAM_DATA, else ../shared/data); musicnn must be installed for its fine-tuning
 (`taggram model import`). Finished runs in FOLDER (runs/systems) are kept, unfinished ones go on from their
-last checkpoint. Needs Python's standard library alone.
+last checkpoint; of a run that has no folder there, the page keeps what it said before. Needs Python's
+standard library alone.
 """
 
 import argparse
@@ -262,8 +263,10 @@ def main():
                 measure(run, taggram, data, folder / run.name)
     import systems_table
 
-    text = systems_table.page(RUNS, folder, figures, percent, minutes, learnt_from)
-    (ROOT / "docs/results/systems.md").write_text(text)
+    written = ROOT / "docs/results/systems.md"
+    earlier = written.read_text() if written.exists() else ""
+    text = systems_table.page(RUNS, folder, figures, percent, minutes, learnt_from, earlier)
+    written.write_text(text)
     print("docs/results/systems.md")
 
 

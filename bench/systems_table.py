@@ -1,6 +1,7 @@
 """The page docs/results/systems.md from the runs of bench/systems.py."""
 
 import json
+import re
 
 HEAD = """# Every network of the five systems
 
@@ -11,13 +12,13 @@ is used for anything but the figure.
 
 **These are small trainings**, minutes of two cores that did other work meanwhile, where the sources had hours on GPUs,
 ImageNet's weights, or a hundred times the windows: read them as a floor, not as what the network
-can do. Some have seen too little to have learnt anything yet (10 % is chance). The column "learnt from" says how much each one saw: songs, epochs ×
+can do (10 % is chance). The column "learnt from" says how much each one saw: songs, epochs ×
 windows a song, and the product. Of GTZAN's audio, 100 clips were at hand (10 a genre): what needs audio is cross-validated on
 them, by artist, in two folds, and learns from 50 clips (every song of blues, reggae and rock is by one artist
 there; these are split by song). The rest learns from cached mel spectrograms of 999 songs, whose columns are 77.5 ms apart,
 not 23 ms: a picture of 128 columns is then 9.9 s. Networks called narrower have the layers of the original with fewer
-filters; the original is listed too, with its parameters and the little that it was trained. Which keys of the recipe
-were replaced is in the commands at the end.
+filters; the original is listed too, with its parameters and the little that it was trained. Rows that say "not trained yet"
+have no run; how much they are to see is in `bench/systems.py`. Which keys of the recipe were replaced is in the commands at the end.
 """
 
 NOTES = """
@@ -28,7 +29,20 @@ ours (relative above 1). Fold trainings leave no model: size, answer and ONNX ar
 """
 
 
-def page(runs, folder, figures, percent, minutes, learnt_from):
+def kept(page, run):
+    """What the page as it stands says of a run whose folder is not here: its rows without their number, and its
+    commands."""
+    name = re.escape(f" {run.system} | {run.network} | {run.claim} | {protocol(run)} |")
+    found = re.search(rf"^\| (\d+) \|{name}(?! \*\*not trained).*$", page, re.M)
+    if not found:
+        return [], []
+    number = found[1]
+    rows = re.findall(rf"^\| {number} (\| \d \|.*)$", page, re.M)
+    after = page.split(f"\n# {number}: {run.network}, {protocol(run)}\n", 1)[-1]
+    return rows, re.split(r"\n(?:#|```)", after, maxsplit=1)[0].splitlines()
+
+
+def page(runs, folder, figures, percent, minutes, learnt_from, earlier=""):
     rows, commands, pairs = [], [], {}
     for run in runs:
         report = figures(folder / run.name)
@@ -44,6 +58,10 @@ def page(runs, folder, figures, percent, minutes, learnt_from):
     for number, (run, facts, report) in enumerate(sorted(rows, key=lambda r: r[0].system), 1):
         start = f"| {number} | {run.system} | {run.network} | {run.claim} |"
         cost = costs(facts, minutes)
+        if report is None and (old := kept(earlier, run))[0]:
+            text.extend(f"| {number} {line}" for line in old[0])
+            commands.append((number, run, {"commands": old[1]}))
+            continue
         if report is None:
             text.append(f"{start} {protocol(run)} | **not trained yet** | | {learnt_from(run, facts)} | {cost} |")
             continue
@@ -63,6 +81,11 @@ def page(runs, folder, figures, percent, minutes, learnt_from):
     text.append("(within 1 %), so made as many updates; under `random-segment` they come from twice as many songs.\n")
     text.append("| system | network | windows seen | random-segment (leaky) | windows seen | by song or artist |")
     text.append("|---|---|--:|---|--:|---|")
+    # Pairs that were both trained before: their row stays.
+    remade = {run.network for found in pairs.values() for run, _, _ in found}
+    for network in dict.fromkeys(run.network for run in runs if run.leaky()):
+        if network not in remade:
+            text.extend(re.findall(rf"^\| \d \| {re.escape(network)} \| [\d,]+ \|.*$", earlier, re.M))
     for (_, network), found in pairs.items():
         leaky = [f for f in found if f[0].leaky()]
         honest = [f for f in found if not f[0].leaky()]
@@ -73,6 +96,8 @@ def page(runs, folder, figures, percent, minutes, learnt_from):
                 f"| {leaky[0][0].system} | {network} | {seen(leaky[0])} | {cell(leaky[0])} windows"
                 f" | {seen(honest[0])} | {protocol(honest[0][0])}: {cell(honest[0])} songs |"
             )
+    text.append("\nThe leaky side is told by single windows, the other by songs, whose windows vote: that hides a part of the")
+    text.append("leak. Where the intervals overlap, as with trainings this small they mostly do, no leak is shown.")
     text.append("\n## The exact commands\n")
     text.append("`GTZAN` is the folder with `mel/`, `audio/`, `splits/` and `annotations/`. Seeds are in the recipes.\n")
     text.append("```sh")
