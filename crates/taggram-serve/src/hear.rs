@@ -83,7 +83,6 @@ pub(crate) fn hear(
     mut tell: impl FnMut(&Listener<'_>),
 ) -> Result<Answer, Problem> {
     let Task { service, model, options, .. } = task;
-    step_back();
     let most = service.config.work;
     let how = Listen {
         excerpt: options.excerpt()?,
@@ -117,24 +116,6 @@ pub(crate) fn hear(
     metrics.audio_seconds.inc_by(heard.duration_s);
     metrics.windows.inc_by(heard.taggram.len() as u64);
     say(task, &heard)
-}
-
-/// How much less than the threads that move bytes a thread that computes is favoured (as `nice` counts).
-#[cfg(target_os = "linux")]
-const STEP: i32 = 10;
-
-/// Lets the threads that move bytes go first from now on: what they do takes microseconds, and a request that arrives
-/// or an answer that leaves would otherwise wait for a slice of a computation on each of its ways.
-fn step_back() {
-    // Elsewhere the priority is that of the whole process, and there is nothing to gain.
-    #[cfg(target_os = "linux")]
-    {
-        thread_local!(static STEPPED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) });
-        if !STEPPED.replace(true) {
-            // Refused only where the limits of a sandbox are odd; then nobody goes first.
-            let _ = rustix::process::nice(STEP);
-        }
-    }
 }
 
 fn stopped(why: String) -> taggram::Error {
