@@ -149,7 +149,8 @@ function headline(verdict) {
 
 function runnersUp(answer) {
   const rest = Object.entries(answer.scores).filter(([genre]) => genre !== answer.genre).slice(0, 3);
-  const how = isUnknown(answer) ? "unlike all that this model has learnt; nearest are" : "then";
+  // Why it is unknown is among the warnings.
+  const how = isUnknown(answer) ? "the nearest are" : "then";
   return rest.length ? `${how} ${rest.map(([genre, p]) => `${genre} ${percent(p)}`).join(", ")}` : "";
 }
 
@@ -208,7 +209,7 @@ function drawComparison() {
       picture,
       cell("td", answer.genre),
       cell("td", isUnknown(answer) ? "–" : percent(answer.confidence), { className: "number" }),
-      cell("td", runnersUp(answer).replace(/^.*?(then|nearest are) /, "")),
+      cell("td", runnersUp(answer).replace(/^(then|the nearest are) /, "")),
       cell("td", `${Math.round(answer.elapsed_ms)} ms`, { className: "number" }),
     );
     return row;

@@ -39,7 +39,8 @@ const tests = {
     const form = new FormData();
     form.append("audio", new Blob([readFileSync(song)]), "song.wav");
     const truth = await (await fetch(`${url}v1/classify?taggram=true`, { method: "POST", body: form })).json();
-    assert.match(await page.textContent("#verdict"), new RegExp(`^${truth.genre} \\d+(\\.\\d)? %$`));
+    const genre = truth.genre === "unknown" ? /^unknown$/ : new RegExp(`^${truth.genre} \\d+(\\.\\d)? %$`);
+    assert.match(await page.textContent("#verdict"), genre);
     assert.match(await page.textContent("#after"), /model default/);
 
     const json = await download(page, "#json");
@@ -187,7 +188,7 @@ const tests = {
     await page.setInputFiles("#file", { name: "silence.wav", mimeType: "audio/wav", buffer: wav });
     await page.waitForFunction(() => document.querySelector("#status").textContent.startsWith("Done"), null, { timeout: 30_000 });
     assert.equal(await page.textContent("#verdict"), "unknown");
-    assert.match(await page.textContent("#after"), /^unlike all that this model has learnt; nearest are [a-z]+ \d/);
+    assert.match(await page.textContent("#after"), /^the nearest are [a-z]+ \d/);
     await page.screenshot({ path: path.join(folder, "unknown.png"), fullPage: true });
     assert.deepEqual(faults, []);
     await context.close();

@@ -93,7 +93,9 @@ impl Service {
         self.guests.admit(extensions).ok_or_else(|| {
             let text = match self.guests.most() {
                 1 => "a song of yours is under way already; wait for its answer".to_string(),
-                most => format!("{most} songs of yours are under way already; wait for one of them"),
+                most => {
+                    format!("{most} songs of yours are under way already; wait for one of them")
+                }
             };
             Problem::new(Code::TooMany, text)
         })
