@@ -96,7 +96,7 @@ def test_bytes_and_array_are_the_file(song: Path, samples: npt.NDArray[np.int16]
     same(heard, taggram.classify(floats, sample_rate=RATE))
     same(heard, taggram.classify(floats.astype(np.float32), sample_rate=RATE))
     assert heard.taggram.shape == (len(heard.starts_s), len(heard.labels))
-    assert heard.genre == next(iter(heard.scores)) and heard.confidence == heard.scores[heard.genre]
+    assert list(heard.scores.values()) == sorted(heard.scores.values(), reverse=True)
 
 
 def test_channels_are_rows(song: Path, samples: npt.NDArray[np.int16]) -> None:
@@ -180,10 +180,6 @@ def test_limits_hold() -> None:
     with pytest.raises(taggram.AudioError, match="longer than the 3600 s") as caught:
         taggram.features(hour, sample_rate=1_000)
     assert caught.value.kind == "over-limit"
-    day = np.zeros(25 * 3_600 * 1_000, np.float32)
-    with pytest.raises(taggram.AudioError, match="longer than the 86400 s") as caught:
-        taggram.classify(day, sample_rate=1_000, excerpt="middle:10")
-    assert caught.value.kind == "over-limit"
 
 
 def test_files_that_are_no_audio(tmp_path: Path) -> None:
@@ -232,7 +228,8 @@ def test_threads_share_a_model(song: Path, samples: npt.NDArray[np.int16]) -> No
 def test_the_lock_is_released(samples: npt.NDArray[np.int16]) -> None:
     """This thread goes on while another one is in a native call: with the lock held, it would stand still."""
     model = taggram.Model()
-    long = (np.tile(samples, 200).astype(np.float32)[:, None] / 32768, RATE)
+    tiled = np.tile(samples, 200).astype(np.float32)
+    long = ((tiled / np.float32(32768))[:, np.newaxis], RATE)
     with ThreadPoolExecutor(1) as pool:
         call = pool.submit(model._native.listen, long, "full", "mean", 1)
         longest, before = 0.0, time.perf_counter()
