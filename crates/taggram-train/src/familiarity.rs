@@ -96,6 +96,7 @@ fn between(of: &Examples<'_>) -> Vec<f32> {
 pub struct Embedder<'w> {
     engine: Engine,
     windows: &'w Windows,
+    width: usize,
 }
 
 impl<'w> Embedder<'w> {
@@ -109,8 +110,14 @@ impl<'w> Embedder<'w> {
         windows: &'w Windows,
     ) -> Result<Option<Self>, TrainError> {
         let Some(layer) = network.penultimate() else { return Ok(None) };
+        let width = network.shapes()?.get(layer).map_or(0, |shape| shape.iter().product());
         let engine = Engine::new(&network.with_outputs(&[layer])?, weights)?;
-        Ok(Some(Self { engine, windows }))
+        Ok(Some(Self { engine, windows, width }))
+    }
+
+    /// Values of an embedding.
+    pub fn width(&self) -> usize {
+        self.width
     }
 
     /// The mean over the patches of a song of what enters the network's last layer.

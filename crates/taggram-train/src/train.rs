@@ -426,11 +426,9 @@ fn familiarity(
     strange: &[Clip],
 ) -> Result<Option<Familiarity>, TrainError> {
     let embedder = Embedder::new(&trained.network, &trained.weights, &recipe.windows)?;
-    let Some(embedder) = embedder.filter(|_| !data.valid.is_empty()) else { return Ok(None) };
+    let wanted = |e: &Embedder<'_>| !data.valid.is_empty() && e.width() <= WIDEST_EMBEDDING;
+    let Some(embedder) = embedder.filter(wanted) else { return Ok(None) };
     let learnt = embedder.embeddings(&data.train)?;
-    if learnt.first().is_some_and(|e| e.len() > WIDEST_EMBEDDING) {
-        return Ok(None);
-    }
     let labels = data.train.iter().map(|c| c.label).collect();
     let of = Examples {
         learnt: &labelled_rows(learnt, labels),
@@ -469,13 +467,13 @@ pub fn remember(
         .map_err(|_| cannot("it holds no recipe of `taggram train` that would name its songs"))?;
     let embedder = Embedder::new(network, &artifact.weights, windows)?
         .ok_or_else(|| cannot("it has no layer before its answer"))?;
+    if embedder.width() > WIDEST_EMBEDDING {
+        return Err(cannot(&format!("its embedding has more than {WIDEST_EMBEDDING} values")));
+    }
     let embeddings =
         |of: &Dataset, tracks: &[usize]| embedder.embeddings_of(of, tracks, &recipe.front_end);
     let split = labelled(&recipe, dataset)?;
     let learnt = embeddings(dataset, &split.train)?;
-    if learnt.first().is_some_and(|e| e.len() > WIDEST_EMBEDDING) {
-        return Err(cannot(&format!("its embedding has more than {WIDEST_EMBEDDING} values")));
-    }
     let labels = split.train.iter().map(|&t| dataset.tracks[t].genre).collect();
     let folder = strange.map(str::to_string).or_else(|| recipe.data.strange.clone());
     let (mut music, mut sounds) = (Vec::new(), Vec::new());

@@ -307,3 +307,13 @@ fn training_begins_with_given_weights_and_keeps_the_frozen_ones() {
     let error = run(&recipe, &data, &alien).unwrap_err().to_string();
     assert!(error.contains("conv1.weight") && error.contains("stem.weight"), "{error}");
 }
+
+#[test]
+fn the_width_of_embeddings_is_known_before_any_is_made() {
+    let (recipe, data) = (recipe(), data());
+    let trained = run(&recipe, &data, &RunOptions::default()).unwrap();
+    let embedder =
+        crate::familiarity::Embedder::new(&trained.network, &trained.weights, &recipe.windows);
+    let embedder = embedder.unwrap().unwrap();
+    assert_eq!(embedder.embedding(&data.train[0].map).unwrap().len(), embedder.width());
+}
