@@ -311,7 +311,7 @@ unsafe fn add_taps<S: Dot, const F: usize>(
             w = w.wrapping_add(4);
             left = left.wrapping_sub(1);
         }
-        if taps % 4 > 0 {
+        if !taps.is_multiple_of(4) {
             let mask = (1i32 << (8 * (taps % 4))) - 1;
             let mut columns = [S::inputs_each(x); VECTORS];
             for i in 1..VECTORS {
