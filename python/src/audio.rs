@@ -31,7 +31,7 @@ pub fn source(audio: &Bound<'_, PyAny>) -> PyResult<Source> {
 
 /// A WAV file of these samples.
 fn wav(py: Python<'_>, values: &[f32], channels: usize, rate: u32) -> PyResult<Arc<[u8]>> {
-    let size = 64 + values.len() * size_of::<f32>();
+    let size = 64 + size_of_val(values);
     let written =
         WavWriter::new(Cursor::new(Vec::with_capacity(size)), rate, channels, WavFormat::Float32)
             .and_then(|mut writer| {
