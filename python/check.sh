@@ -23,7 +23,7 @@ cargo fmt --check
 cargo clippy --quiet --all-targets --locked -- -D warnings
 if command -v cargo-deny > /dev/null; then
     cargo fetch --locked --quiet # the crates of other platforms, too
-    cargo deny --offline --log-level error check --config ../deny.toml licenses bans sources
+    cargo deny --offline --log-level error --config ../deny.toml check licenses bans sources
 fi
 
 wheels=$(mktemp -d)
