@@ -140,4 +140,5 @@ def write(work, data, pairs):
         compare_tags(work, set((data / "splits" / "fault_filtered_train.txt").read_text().split()))
 
 
-main()
+if __name__ == "__main__":
+    main()
