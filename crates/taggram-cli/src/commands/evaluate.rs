@@ -1,6 +1,6 @@
 //! `taggram evaluate`: a model and a dataset in, a report out.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -81,9 +81,11 @@ pub fn finish(
     evaluations: &[Evaluation],
 ) -> anyhow::Result<Outcome> {
     report::write(out, info, evaluations)?;
+    let mut said = std::io::stdout();
     for evaluation in evaluations {
         let m = &evaluation.metrics;
-        println!(
+        writeln!(
+            said,
             "{:<15} {:.1} % of {} songs (95 % {:.1}–{:.1}) · top-3 {:.1} % · mAP {:.3} · ROC-AUC {:.3} · ECE {:.3} · log loss {:.3}",
             evaluation.protocol,
             100.0 * m.accuracy,
@@ -95,12 +97,12 @@ pub fn finish(
             m.roc_auc,
             m.expected_calibration_error,
             m.log_loss
-        );
+        )?;
         for failure in &evaluation.failed {
             eprintln!("taggram: {}: {}", failure.id, failure.reason);
         }
     }
-    println!("{}", out.join("report.html").display());
+    writeln!(said, "{}", out.join("report.html").display())?;
     let failed = evaluations.iter().any(|e| !e.failed.is_empty());
     Ok(if failed { Outcome::SomeFailed } else { Outcome::Done })
 }

@@ -101,11 +101,12 @@ pub fn run(arguments: &Similar) -> anyhow::Result<Outcome> {
     if songs.is_empty() {
         anyhow::bail!("{}: there is no song to compare with", within.display());
     }
+    let mut said = std::io::stdout();
     for (distance, song) in
         nearest(&query, &songs, arguments.distance).iter().take(arguments.top as usize)
     {
         let label = if song.label.is_empty() { String::new() } else { format!("  {}", song.label) };
-        println!("{distance:8.4}  {}{label}", song.name);
+        writeln!(said, "{distance:8.4}  {}{label}", song.name)?;
     }
     Ok(if failed == 0 { Outcome::Done } else { Outcome::SomeFailed })
 }
