@@ -97,7 +97,7 @@ def page(runs, folder, figures, percent, minutes, learnt_from, earlier=""):
                 f" | {seen(honest[0])} | {protocol(honest[0][0])}: {cell(honest[0])} songs |"
             )
     text.append("\nThe leaky side is told by single windows, the other by songs, whose windows vote: that hides a part of the")
-    text.append("leak. Where the intervals overlap, as with trainings this small they mostly do, no leak is shown.")
+    text.append("leak. Where the intervals overlap, no leak is shown.")
     text.append("\n## The exact commands\n")
     text.append("`GTZAN` is the folder with `mel/`, `audio/`, `splits/` and `annotations/`. Seeds are in the recipes.\n")
     text.append("```sh")
