@@ -21,14 +21,9 @@ pub fn describe<'py>(
     set: &str,
     rate: u32,
 ) -> PyResult<(Bound<'py, PyDict>, Vec<String>)> {
-    let py = audio.py();
-    let set = known(py, set)?;
-    let song = source(audio)?;
-    let (values, warnings) = unlocked(py, || {
-        let (samples, warnings) = samples(song, rate)?;
-        Ok((set.compute(&samples, rate)?, warnings))
-    })?;
-    let out = PyDict::new(py);
+    let set = known(audio.py(), set)?;
+    let (values, warnings) = of_samples(audio, rate, |all| Ok(set.compute(all, rate)?))?;
+    let out = PyDict::new(audio.py());
     for (name, value) in set.columns().into_iter().zip(values) {
         out.set_item(name, value)?;
     }
@@ -44,11 +39,7 @@ pub fn describe_frames<'py>(
 ) -> PyResult<(Bound<'py, PyDict>, Vec<String>)> {
     let py = audio.py();
     let set = known(py, set)?;
-    let song = source(audio)?;
-    let (series, warnings) = unlocked(py, || {
-        let (samples, warnings) = samples(song, rate)?;
-        Ok((set.frames(&samples, rate)?, warnings))
-    })?;
+    let (series, warnings) = of_samples(audio, rate, |all| Ok(set.frames(all, rate)?))?;
     let count = series.iter().map(|s| s.values.len()).min().unwrap_or(0);
     let times: Vec<f64> = (0..count).map(|i| (i * HOP) as f64 / f64::from(rate)).collect();
     let out = PyDict::new(py);
@@ -65,6 +56,19 @@ fn known(py: Python<'_>, name: &str) -> PyResult<FeatureSet> {
         let message =
             format!("there is no feature set \"{name}\": known are gtzan57, system3 and all");
         raise(py, &Error::new(ErrorKind::Unsupported, message))
+    })
+}
+
+/// What `compute` makes of all samples of a clip at `rate` Hz, with the interpreter's lock released, and warnings.
+fn of_samples<T: Send>(
+    audio: &Bound<'_, PyAny>,
+    rate: u32,
+    compute: impl FnOnce(&[f32]) -> Result<T, Trouble> + Send,
+) -> PyResult<(T, Vec<String>)> {
+    let song = source(audio)?;
+    unlocked(audio.py(), || {
+        let (samples, warnings) = samples(song, rate)?;
+        Ok((compute(&samples)?, warnings))
     })
 }
 

@@ -259,8 +259,7 @@ fn unlabelled(
     let others = others(asked, dataset, split)?;
     let mut said = Vec::new();
     for (name, file) in &asked.teachers {
-        let all: Vec<usize> = (0..others.len()).collect();
-        let teacher = teacher(file, Path::new(""), &others, &all)?;
+        let teacher = teacher(file, Path::new(""), &others, &all_of(&others))?;
         if let Some((_, known)) = targets.iter().find(|(n, _)| n == name) {
             said.push((name.clone(), known.of_others(&teacher, &others)?));
         }
@@ -271,7 +270,7 @@ fn unlabelled(
         let known = asked_of(&from, targets);
         let regression = regression(&known, dataset, &known_to(&known, dataset, &split.train))?;
         let these = asked_of(&from, &said);
-        let tracks = known_to(&these, &others, &(0..others.len()).collect::<Vec<_>>());
+        let tracks = known_to(&these, &others, &all_of(&others));
         let answers = answers(&regression, &these, &others, &tracks)?;
         said.push((GENRES.into(), SoftTargets::from_rows(dataset.genres.len(), answers)));
     }
