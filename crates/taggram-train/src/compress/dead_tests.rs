@@ -132,7 +132,7 @@ fn constants_are_folded_through_every_operation() {
         .batch_norm("a_bn")
         .elu()
         .node("deep", conv(6, [2, 1], 6, true))
-        .pool(PoolKind::Mean, [2, 2], [1, 1], [[1, 1], [1, 1]])
+        .pool(PoolKind::Mean, [2, 2], [1, 1], 1)
         .node("b", conv(5, [2, 2], 1, false))
         .activation(Activation::Silu)
         .node("turned", Op::Permute { order: vec![1, 2, 0] })
@@ -141,7 +141,7 @@ fn constants_are_folded_through_every_operation() {
         .gru("gru", 4, false)
         .node("map", Op::Flatten)
         .at("turned")
-        .reshape([72, 5])
+        .reshape([63, 5])
         .reduce(PoolKind::Mean, &[0])
         .node("again", Op::Flatten)
         .node_from("stack", Op::Stack, vec!["again".into(), "again".into()])
@@ -149,6 +149,7 @@ fn constants_are_folded_through_every_operation() {
         .batch_norm_along("norm", 0, 1e-3)
         .dense("c", 6)
         .activation(Activation::Tanh)
+        .dense("embedding", 4)
         .dense("d", 3)
         .concat("last", 0, &["d", "map"])
         .build();
@@ -172,7 +173,7 @@ fn constants_are_folded_through_every_operation() {
 
 #[test]
 fn filters_stay_where_they_are_needed() {
-    // Beside padding, in an answer, in a softmax, in a sum with others that live.
+    // Beside padding, in an answer and before it, in a sum with others that live.
     let network = NetworkBuilder::new("input", [1, 8, 8])
         .conv("edge", 4, [3, 3])
         .relu()
@@ -181,12 +182,11 @@ fn filters_stay_where_they_are_needed() {
         .conv("more", 4, [1, 1])
         .add("relu2")
         .reduce(PoolKind::Mean, &[1, 2])
-        .dense("soft", 4)
-        .activation(Activation::Softmax)
+        .dense("embedding", 4)
         .dense("logits", 4)
         .build();
     let mut weights = weights(&network, 2);
-    for layer in ["edge", "next", "soft", "logits"] {
+    for layer in ["edge", "next", "embedding", "logits"] {
         kill(&mut weights, layer, [1]);
     }
     weights.get_mut("edge.bias").unwrap().data[1] = 0.3;
@@ -209,6 +209,7 @@ fn of_a_layer_that_is_all_dead_one_filter_stays() {
         .conv_valid("a", 4, [3, 3])
         .relu()
         .flatten()
+        .dense("embedding", 3)
         .dense("logits", 2)
         .build();
     let mut weights = weights(&network, 2);
@@ -227,7 +228,6 @@ fn models_say_what_was_taken_out_or_that_there_is_nothing() {
     let Body::Network { network, .. } = &artifact.description.body else { panic!("no network") };
     let layer = network.nodes.iter().find(|n| is_source(n)).unwrap().name.clone();
     kill(&mut artifact.weights, &layer, [0]);
-    // A bias that no half holds: the model is stored in floats.
     let (mut said, beside) = (String::new(), artifact.weights.len());
     let result = prune_dead(&artifact, &recipe, &mut |text| said.push_str(text));
     match result {
