@@ -115,14 +115,14 @@ fn train_on(
     progress: &mut (dyn Progress + Send),
     notice: &mut dyn FnMut(&str),
 ) -> Result<Made, TrainError> {
+    let network = recipe
+        .network(data.classes.len(), &teacher_sizes(data.train.iter().chain(&data.unlabelled))?)?;
     let mut options = options.clone();
     if let (Some(init), None) = (&recipe.fit.init, &options.start) {
-        let weights = init::weights(init)?;
+        let weights = init::weights(init, &network, &recipe.front_end)?;
         notice(&format!("beginning with the weights of {init}: {} tensors", weights.len()));
         options.start = Some(weights);
     }
-    let network = recipe
-        .network(data.classes.len(), &teacher_sizes(data.train.iter().chain(&data.unlabelled))?)?;
     let lean = network.with_outputs(&["logits"])?;
     notice(&format!(
         "{} parameters, {:.1} million multiply–accumulates a patch",
