@@ -10,20 +10,34 @@ use taggram_model::{Body, Network, Tensor, Weights};
 
 use crate::error::{ErrorKind, TrainError};
 
+/// What a training begins with.
+#[derive(Clone, Debug)]
+pub(crate) struct Beginning {
+    /// Tensors by the names of the layers.
+    pub weights: Weights,
+    /// Under what the weights that are learnt from them may be passed on, beside what is ours.
+    pub licence: String,
+}
+
 /// The weights that `[fit] init` names — those of an installed model, or of a file —
 /// for `network` on what `front_end` makes.
 ///
 /// # Errors
 /// A name that is neither, a model without a network, a file that cannot be read; a kernel of `network` that is too short for
 /// what it should begin with.
-pub fn weights(name: &str, network: &Network, front_end: &FrontEnd) -> Result<Weights, TrainError> {
+pub(crate) fn beginning(
+    name: &str,
+    network: &Network,
+    front_end: &FrontEnd,
+) -> Result<Beginning, TrainError> {
     let fail = |message: String| {
         TrainError::new(format!("[fit] init = \"{name}\""), ErrorKind::Unsupported, message)
     };
     let artifact = taggram::artifact(name);
     let path = Path::new(name);
     if artifact.is_err() && (path.extension().is_some() || path.exists()) {
-        return taggram_import::read_weights(path).map_err(|e| fail(e.to_string()));
+        let weights = taggram_import::read_weights(path).map_err(|e| fail(e.to_string()))?;
+        return Ok(Beginning { weights, licence: format!("that of the weights in {name}") });
     }
     let artifact = artifact.map_err(|e| fail(e.to_string()))?;
     let Body::Network { front_end: theirs, .. } = &artifact.description.body else {
@@ -31,8 +45,10 @@ pub fn weights(name: &str, network: &Network, front_end: &FrontEnd) -> Result<We
             "this model has no network of its own, so no layers to begin with".into(),
         ));
     };
-    let mut weights = artifact.weights;
-    let Some(grid) = Grid::between(theirs, front_end) else { return Ok(weights) };
+    let (mut weights, licence) = (artifact.weights, artifact.description.licence);
+    let Some(grid) = Grid::between(theirs, front_end) else {
+        return Ok(Beginning { weights, licence });
+    };
     for spec in network.weight_specs().map_err(|e| fail(e.to_string()))? {
         let Some(kernel) = weights.get_mut(&spec.name) else { continue };
         if let ([_, _, frames, bands], true) = (&spec.shape[..], kernel.shape.len() == 4) {
@@ -40,7 +56,7 @@ pub fn weights(name: &str, network: &Network, front_end: &FrontEnd) -> Result<We
             *kernel = moved.map_err(|e| fail(format!("`{}`: {e}", spec.name)))?;
         }
     }
-    Ok(weights)
+    Ok(Beginning { weights, licence })
 }
 
 /// How far the frames and bands of one mel front-end lie apart on another's grid.

@@ -117,11 +117,14 @@ fn train_on(
 ) -> Result<Made, TrainError> {
     let network = recipe
         .network(data.classes.len(), &teacher_sizes(data.train.iter().chain(&data.unlabelled))?)?;
-    let mut options = options.clone();
+    let (mut options, mut licence) = (options.clone(), "MIT".to_string());
     if let (Some(init), None) = (&recipe.fit.init, &options.start) {
-        let weights = init::weights(init, &network, &recipe.front_end)?;
-        notice(&format!("beginning with the weights of {init}: {} tensors", weights.len()));
-        options.start = Some(weights);
+        let begun = init::beginning(init, &network, &recipe.front_end)?;
+        notice(&format!("beginning with the weights of {init}: {} tensors", begun.weights.len()));
+        options.start = Some(begun.weights);
+        if begun.licence != licence {
+            licence += &format!("; the weights it began with, of {init}: {}", begun.licence);
+        }
     }
     let lean = network.with_outputs(&["logits"])?;
     notice(&format!(
@@ -148,7 +151,7 @@ fn train_on(
             data.train.len(),
             data.valid.len()
         ),
-        licence: "MIT".into(),
+        licence,
         labels: data.classes.clone(),
         answer: Answer::Genres,
         body: Body::Network {
