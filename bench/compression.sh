@@ -24,9 +24,9 @@ mkdir -p "$work"
 take() {
   cmp -s "$2" "$work/$1.safetensors" || cp "$2" "$work/$1.safetensors"
 }
-# compress NAME MODEL RECIPE DATASET: $work/NAME.safetensors
+# compress NAME MODEL RECIPE [DATASET]: $work/NAME.safetensors
 compress() {
-  [ "$work/$1.safetensors" -nt "$2" ] || "$TAGGRAM" compress "$2" --recipe "$here/../recipes/$3" --data "$4" --out "$work/$1.safetensors"
+  [ "$work/$1.safetensors" -nt "$2" ] || "$TAGGRAM" compress "$2" --recipe "$here/../recipes/$3" ${4:+--data "$4"} --out "$work/$1.safetensors"
 }
 # score NAME MODEL DATASET: a report in $work/report-NAME
 score() {
@@ -73,15 +73,17 @@ for m in mlp mlp-pruned; do
   memory $m "$TAGGRAM" evaluate "$work/$m.safetensors" --data "$data/features_30_sec.csv" --out "$work/report-$m"
 done
 
-# musicnn: tags and genres of the 100 clips, which are too few to score the split.
+# musicnn: without its dead filters, and that in integers. Tags and genres of the 100 clips, which are too few to score
+# the split.
 take musicnn "$models/msd-musicnn.safetensors"
-compress musicnn-int8 "$work/musicnn.safetensors" compress-int8.toml "$data/audio"
-pairs="$pairs musicnn:musicnn-int8"
-mkdir -p "$work/models-int8"
-cp "$work/musicnn-int8.safetensors" "$work/models-int8/msd-musicnn.safetensors"
-for m in musicnn musicnn-int8; do
-  folder=$models
-  [ $m = musicnn ] || folder=$work/models-int8
+compress musicnn-dead "$work/musicnn.safetensors" compress-dead.toml
+compress musicnn-dead-int8 "$work/musicnn-dead.safetensors" compress-int8.toml "$data/audio"
+pairs="$pairs musicnn:musicnn-dead musicnn:musicnn-dead-int8"
+for m in musicnn musicnn-dead musicnn-dead-int8; do
+  # The head looks for the model that it reads by name.
+  folder=$work/models-$m
+  mkdir -p "$folder"
+  cp "$work/$m.safetensors" "$folder/msd-musicnn.safetensors"
   TAGGRAM_MODELS=$folder "$TAGGRAM" classify --model musicnn --format json "$data/audio" >"$work/$m.genres"
   find "$data/audio" -name '*.flac' | sort | xargs "$TAGGRAM" tags --model "$work/$m.safetensors" --format json >"$work/$m.tags"
   memory $m "$TAGGRAM" tags --model "$work/$m.safetensors" "$clip"

@@ -26,7 +26,8 @@ NAMES = {
     "mlp": "MLP",
     "mlp-pruned": "MLP, half of the weights 0, the rest int8",
     "musicnn": "musicnn",
-    "musicnn-int8": "musicnn, int8",
+    "musicnn-dead": "musicnn without its dead filters",
+    "musicnn-dead-int8": "the same, int8",
 }
 
 
@@ -63,22 +64,29 @@ def size_in_floats(path):
 
 
 def compare_tags(work, shown):
-    """How far musicnn in integers is from itself; `shown` are the songs that its ranges may come from."""
-    names = ("musicnn", "musicnn-int8")
-    tags = [{pathlib.Path(r["path"]).stem: r["tags"] for r in records(work / f"{m}.tags")} for m in names]
-    genres = [{pathlib.Path(r["path"]).stem: r["genre"] for r in records(work / f"{m}.genres")} for m in names]
-    print("\nmusicnn in integers beside musicnn in floats (its ranges come from the clips that are train songs):\n")
-    print("| clips | tags differ in the mean | at most | same genre |")
-    print("|---|---:|---:|---:|")
-    for what, keep in (
-        ("all", lambda song: True),
-        ("those that the ranges come from", lambda song: song in shown),
-        ("the others", lambda song: song not in shown),
-    ):
-        songs = [s for s in tags[0] if keep(s)]
-        apart = [abs(p - tags[1][s][tag]) for s in songs for tag, p in tags[0][s].items()]
-        same = sum(genres[0][s] == genres[1][s] for s in songs)
-        print(f"| {what} | {sum(apart) / len(apart):.4f} | {max(apart):.3f} | {same} of {len(songs)} |")
+    """How far musicnn made smaller is from itself; `shown` are the songs that its ranges may come from."""
+
+    def told(name):
+        of = [records(work / f"{name}.{what}") for what in ("tags", "genres")]
+        tags = {pathlib.Path(r["path"]).stem: r["tags"] for r in of[0]}
+        return tags, {pathlib.Path(r["path"]).stem: r["genre"] for r in of[1]}
+
+    print("\nmusicnn made smaller beside the whole one (the ranges of its integers come from the clips that are train songs):\n")
+    print("| model | clips | tags differ in the mean | at most | same genre |")
+    print("|---|---|---:|---:|---:|")
+    tags, genres = told("musicnn")
+    for name in ("musicnn-dead", "musicnn-dead-int8"):
+        other_tags, other_genres = told(name)
+        for what, keep in (
+            ("all", lambda song: True),
+            ("those that the ranges come from", lambda song: song in shown),
+            ("the others", lambda song: song not in shown),
+        ):
+            songs = [s for s in tags if keep(s)]
+            apart = [abs(p - other_tags[s][tag]) for s in songs for tag, p in tags[s].items()]
+            same = sum(genres[s] == other_genres[s] for s in songs)
+            mean, most = sum(apart) / len(apart), max(apart)
+            print(f"| {NAMES[name]} | {what} | {mean:.2g} | {most:.2g} | {same} of {len(songs)} |")
 
 
 def processor():

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use taggram_train::compress::{self, CompressRecipe, Compressed};
+use taggram_train::compress::{self, CompressRecipe, Compressed, Take};
 use taggram_train::dataset::Dataset;
 use taggram_train::fit::{RunOptions, Terminal};
 
@@ -35,7 +35,8 @@ pub struct Compress {
 pub enum Method {
     /// Bytes for weights and values: smaller and faster, nothing is trained
     Quantize,
-    /// The smallest weights become 0, the others are tuned: a smaller file
+    /// The smallest weights become 0, the others are tuned: a smaller file (recipes can also take out whole
+    /// filters, or those that are dead, which needs no dataset)
     Prune,
     /// A small student learns what the model says: smaller and faster
     Distill,
@@ -63,6 +64,9 @@ pub fn run(arguments: &Compress) -> anyhow::Result<Outcome> {
     let Compressed { artifact, storage } = match &recipe {
         CompressRecipe::Quantize(recipe) => {
             compress::quantize(&artifact, dataset.as_ref(), recipe, &mut notice)?
+        }
+        CompressRecipe::Prune(recipe) if recipe.take == Take::Dead => {
+            compress::prune_dead(&artifact, recipe, &mut notice)?
         }
         CompressRecipe::Prune(recipe) => {
             let dataset = dataset.as_ref().ok_or_else(needed)?;

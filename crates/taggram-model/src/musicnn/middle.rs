@@ -7,13 +7,13 @@
 
 use super::{
     affine::{Affine, values},
+    columns::Columns,
     product::{Parts, Product},
     section::Section,
-    temporal, timbral,
 };
 use crate::{
     NetworkError, Weights,
-    architectures::musicnn::{SHORT, TEMPORAL_FILTERS, TIMBRAL_FILTERS},
+    architectures::musicnn::SHORT,
     kernels::{
         Isa,
         int8::{IntIsa, Params},
@@ -25,13 +25,13 @@ const REACH: usize = SHORT / 2;
 /// Frames at each end of a patch whose first middle layer depends on timbral features that
 /// differ from the song's.
 const ENDS: usize = 2 * REACH;
-const TIMBRAL: usize = 2 * TIMBRAL_FILTERS;
-const TEMPORAL: usize = 3 * TEMPORAL_FILTERS;
 
 /// The middle layers.
 #[derive(Debug)]
 pub(super) struct Middle {
     filters: usize,
+    /// Where the layers before leave their features: timbral and temporal ones.
+    front: [Columns; 2],
     timbral: Product,
     temporal: Product,
     bias: Vec<f32>,
@@ -69,23 +69,25 @@ impl Middle {
     pub fn new(
         weights: &Weights,
         filters: usize,
+        front: [Columns; 2],
         isa: Isa,
         integers: Option<([Params; 4], IntIsa)>,
     ) -> Result<Self, NetworkError> {
         let range = |i: usize| integers.map(|(params, isa)| (params[i], isa));
         let kernel = values(weights, "mid1", "weight")?;
         // The kernel's columns, split and moved to where the layers before leave theirs.
-        let part = |columns: usize, (count, from): (usize, usize), column: fn(usize) -> usize| {
-            let mut part = vec![0.0; filters * SHORT * columns];
+        let width: usize = front.iter().map(Columns::filters).sum();
+        let part = |columns: &Columns, from: usize| {
+            let mut part = vec![0.0; filters * SHORT * columns.total()];
             for row in 0..filters * SHORT {
-                for i in 0..count {
-                    part[row * columns + column(i)] = kernel[row * (TIMBRAL + TEMPORAL) + from + i];
+                for (i, column) in columns.of_filters().enumerate() {
+                    part[row * columns.total() + column] = kernel[row * width + from + i];
                 }
             }
             part
         };
-        let timbral = part(timbral::COLUMNS, (TIMBRAL, 0), timbral::column);
-        let temporal = part(temporal::COLUMNS, (TEMPORAL, TIMBRAL), temporal::column);
+        let timbral = part(&front[0], 0);
+        let temporal = part(&front[1], front[0].filters());
         let of_sum =
             |kernel, i| Product::new(Parts { kernel, filters, layer: None, isa, range: range(i) });
         let deeper = |name: &str, i: usize| {
@@ -96,6 +98,7 @@ impl Middle {
         };
         Ok(Self {
             filters,
+            front,
             timbral: of_sum(&timbral, 0)?,
             temporal: of_sum(&temporal, 1)?,
             bias: values(weights, "mid1", "bias")?.to_vec(),
@@ -104,18 +107,18 @@ impl Middle {
         })
     }
 
-    /// Values of the pooled features: 753.
+    /// Values of the pooled features: 753 as published.
     pub fn features(&self) -> usize {
-        TIMBRAL + TEMPORAL + 3 * self.filters
+        self.front.iter().map(Columns::filters).sum::<usize>() + 3 * self.filters
     }
 
     /// The sums over timbral features for `rows` frames, the first of which is 3 after the
     /// first of `frames`.
     pub fn sums(&self, frames: &[f32], rows: usize, sums: &mut [f32], bytes: &mut Vec<u8>) {
-        self.timbral.multiply(frames, timbral::COLUMNS, rows, sums, bytes);
+        self.timbral.multiply(frames, self.front[0].total(), rows, sums, bytes);
     }
 
-    /// Maximum and mean over time of all features of a patch, each `[753]`.
+    /// Maximum and mean over time of all features of a patch, each `[feature]`.
     pub fn patch(
         &self,
         shared: &Shared<'_>,
@@ -126,10 +129,11 @@ impl Middle {
         let n = self.filters;
         let (section, len) = (shared.section, shared.section.patch);
         let start = section.starts[patch];
-        let ends = &shared.ends[patch * 8 * timbral::COLUMNS..][..8 * timbral::COLUMNS];
+        let of_timbral = self.front[0].total();
+        let ends = &shared.ends[patch * 8 * of_timbral..][..8 * of_timbral];
         // A patch of fewer than four frames has only a beginning.
         let timbral_at = |t: usize| {
-            let c = timbral::COLUMNS;
+            let c = of_timbral;
             if t < 4 {
                 &ends[t * c..][..c]
             } else if t + 4 >= len {
@@ -141,7 +145,7 @@ impl Middle {
 
         // Temporal features of this patch, with the zeros before and after.
         let padded = |columns: usize| (len + 2 * REACH) * columns;
-        let columns = temporal::COLUMNS;
+        let columns = self.front[1].total();
         space.temporal.clear();
         space.temporal.resize(padded(columns), 0.0);
         let inner = space.temporal[REACH * columns..].chunks_exact_mut(columns).take(len);
@@ -159,7 +163,7 @@ impl Middle {
             if from >= to {
                 return;
             }
-            let c = timbral::COLUMNS;
+            let c = of_timbral;
             space.timbral.clear();
             space.timbral.resize((to - from + 2 * REACH) * c, 0.0);
             for (t, row) in (from..).zip(space.timbral.chunks_exact_mut(c)) {
@@ -193,21 +197,19 @@ impl Middle {
         }
 
         // Pooling, and the layers between.
-        let (max_front, max_mid) = max.split_at_mut(TIMBRAL + TEMPORAL);
-        let (mean_front, mean_mid) = mean.split_at_mut(TIMBRAL + TEMPORAL);
+        let (max_front, max_mid) = max.split_at_mut(self.features() - 3 * n);
+        let (mean_front, mean_mid) = mean.split_at_mut(self.features() - 3 * n);
         max_front.fill(f32::NEG_INFINITY);
         mean_front.fill(0.0);
         let inner = space.temporal[REACH * columns..].chunks_exact(columns).take(len);
         for (t, temporal) in inner.enumerate() {
-            let (timbral, per_width) = (timbral_at(t), timbral::COLUMNS / 2);
-            let per_length = temporal::COLUMNS / 3;
             let mut at = 0;
-            let parts = timbral.chunks_exact(per_width).map(|part| &part[..TIMBRAL_FILTERS]);
-            for part in
-                parts.chain(temporal.chunks_exact(per_length).map(|p| &p[..TEMPORAL_FILTERS]))
-            {
-                pool(&mut max_front[at..][..part.len()], &mut mean_front[at..][..part.len()], part);
-                at += part.len();
+            for (columns, row) in self.front.iter().zip([timbral_at(t), temporal]) {
+                for &(first, count) in columns.layers() {
+                    let part = &row[first..first + count];
+                    pool(&mut max_front[at..][..count], &mut mean_front[at..][..count], part);
+                    at += count;
+                }
             }
         }
         max_mid.fill(f32::NEG_INFINITY);

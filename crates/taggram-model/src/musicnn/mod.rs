@@ -13,6 +13,7 @@
 //! with the song beyond its feature map and the results.
 
 mod affine;
+mod columns;
 mod lanes;
 mod middle;
 mod parallel;
@@ -32,7 +33,7 @@ use crate::{
     Activation, Network, NetworkError, Op, Quantisation, Weights,
     architectures::{
         MusicnnSize,
-        musicnn::{BANDS, musicnn},
+        musicnn::{BANDS, TEMPORAL_LENGTHS, TIMBRAL_WIDTHS, musicnn},
     },
     kernels::{
         Epilogue, Isa, PackedRight,
@@ -40,6 +41,7 @@ use crate::{
     },
 };
 use affine::{Affine, values};
+use columns::Columns;
 use middle::{Middle, Shared};
 use section::Section;
 use temporal::Temporal;
@@ -58,8 +60,10 @@ pub const POINTS: [&str; 5] = ["input", "timbral", "temporal", "cnn1", "cnn2"];
 /// A musicnn network, prepared for whole songs. Can be shared between threads.
 #[derive(Debug)]
 pub struct MusicnnRunner {
-    size: MusicnnSize,
+    size: Size,
     input: Affine,
+    /// Where the timbral and the temporal filters leave their results.
+    front: [Columns; 2],
     timbral: Timbral,
     temporal: Temporal,
     middle: Middle,
@@ -79,16 +83,16 @@ pub struct MusicnnOutput {
     pub padded: bool,
     /// Probabilities 0…1, `[patch, tag]`.
     pub tags: Vec<f32>,
-    /// Maximum of each feature over the patch, `[patch, 753]`.
+    /// Maximum of each feature over the patch, `[patch, feature]`.
     pub max_pool: Vec<f32>,
-    /// Mean of each feature over the patch, `[patch, 753]`.
+    /// Mean of each feature over the patch, `[patch, feature]`.
     pub mean_pool: Vec<f32>,
-    /// Last layer before the tags, `[patch, 200]`.
+    /// Last layer before the tags, `[patch, unit]`.
     pub penultimate: Vec<f32>,
 }
 
 impl MusicnnRunner {
-    /// Prepares a network made by [`musicnn`] (of any size).
+    /// Prepares a network made by [`musicnn`] (of any size, and any number of filters of each kind).
     ///
     /// # Errors
     /// For any other network — run those with [`crate::Engine`] — and for weights that do not fit.
@@ -147,6 +151,10 @@ impl MusicnnRunner {
         })?;
         network.check_weights(weights)?;
         let input = Affine::batch_norm(weights, "input_bn")?;
+        let front = [
+            Columns::new(&size.timbral, timbral::BLOCK),
+            Columns::new(&size.temporal, temporal::BLOCK),
+        ];
         let (mut ranges, mut front_ends) = (None, None);
         if let Some((quantisation, isa)) = integers {
             let params = |name: &str| -> Result<Params, NetworkError> {
@@ -161,11 +169,11 @@ impl MusicnnRunner {
             let [a, b, c, d] = rest.map(params);
             ranges = Some(([a?, b?, c?, d?], isa));
             front_ends = Some((
-                IntTimbral::new(weights, &quantisation.spectrum, isa)?,
-                IntTemporal::new(weights, &input, params(of_input)?, isa)?,
+                IntTimbral::new(weights, &front[0], &quantisation.spectrum, isa)?,
+                IntTemporal::new(weights, &front[1], &input, params(of_input)?, isa)?,
             ));
         }
-        let middle = Middle::new(weights, size.middle, isa, ranges)?;
+        let middle = Middle::new(weights, size.middle, front.clone(), isa, ranges)?;
         let penultimate = Affine::batch_norm(weights, "penultimate")?;
         let dense = |name: &str, out, input, activation, affine| {
             Ok::<_, NetworkError>((
@@ -177,12 +185,13 @@ impl MusicnnRunner {
         Ok(Self {
             size,
             input,
-            timbral: Timbral::new(weights, isa)?,
-            temporal: Temporal::new(weights, isa)?,
+            timbral: Timbral::new(weights, &front[0], isa)?,
+            temporal: Temporal::new(weights, &front[1], isa)?,
             pools: Affine::batch_norm(weights, "pools_bn")?,
             dense: dense("dense", size.units, 2 * middle.features(), Activation::Relu, norm)?,
             logits: dense("logits", size.tags, size.units, Activation::Sigmoid, None)?,
             middle,
+            front,
             integers: front_ends,
         })
     }
@@ -210,12 +219,12 @@ impl MusicnnRunner {
         self.size.tags
     }
 
-    /// Number of pooled features of a patch, 753.
+    /// Number of pooled features of a patch, 753 as published.
     pub fn features(&self) -> usize {
         self.middle.features()
     }
 
-    /// Number of units of the penultimate layer, 200.
+    /// Number of units of the penultimate layer, 200 as published.
     pub fn units(&self) -> usize {
         self.size.units
     }
@@ -262,7 +271,7 @@ impl MusicnnRunner {
         out.starts = (0..count).map(|i| i * windows.hop).collect();
         out.max_pool = vec![0.0; count * self.features()];
         out.mean_pool = vec![0.0; count * self.features()];
-        for section in Section::cut(count, patch, windows.hop, temporal::COLUMNS) {
+        for section in Section::cut(count, patch, windows.hop, self.front[1].total()) {
             let frames = &map[section.at * BANDS..(section.at + section.frames) * BANDS];
             let range = section.first * self.features()
                 ..(section.first + section.starts.len()) * self.features();
@@ -287,12 +296,13 @@ impl MusicnnRunner {
 
         // The two front-ends have different needs of memory, so one after the other.
         let patches = section.starts.len();
-        let mut timbral = vec![0.0; section.frames.next_multiple_of(TILE) * timbral::COLUMNS];
-        let mut ends = vec![0.0; patches * 2 * TILE * timbral::COLUMNS];
+        let [columns, of_temporal] = [self.front[0].total(), self.front[1].total()];
+        let mut timbral = vec![0.0; section.frames.next_multiple_of(TILE) * columns];
+        let mut ends = vec![0.0; patches * 2 * TILE * columns];
         self.timbral(section, &frames, threads, &mut timbral, &mut ends);
 
-        let mut temporal = vec![0.0; section.frames * section.slots * temporal::COLUMNS];
-        let size = FRAMES * section.slots * temporal::COLUMNS;
+        let mut temporal = vec![0.0; section.frames * section.slots * of_temporal];
+        let size = FRAMES * section.slots * of_temporal;
         let tasks = temporal.chunks_mut(size).enumerate().collect();
         parallel::for_each(
             threads,
@@ -307,7 +317,6 @@ impl MusicnnRunner {
         );
 
         let middle = &self.middle;
-        let columns = timbral::COLUMNS;
         let mut sums = vec![0.0; section.frames.saturating_sub(6) * self.size.middle];
         let tasks = sums.chunks_mut(FRAMES * self.size.middle).enumerate().collect();
         parallel::for_each(threads, tasks, Vec::new, |bytes, (i, sums): (usize, &mut [f32])| {
@@ -334,12 +343,13 @@ impl MusicnnRunner {
         timbral: &mut [f32],
         ends: &mut [f32],
     ) {
+        let columns = self.front[0].total();
         let mut spectra = vec![0.0; frames.len()];
         self.timbral.transform(frames, &mut spectra);
         if let Some((integers, _)) = &self.integers {
             let pairs = integers.pairs(&spectra);
             let mut tiles =
-                tiles(section, timbral, ends, |t, start, end| pairs.rows(t, start, end));
+                tiles(section, columns, [timbral, ends], |t, start, end| pairs.rows(t, start, end));
             let tasks = tiles.chunks_mut(TILES).collect();
             parallel::for_each(threads, tasks, || (), |(), tiles| integers.run(tiles));
             return;
@@ -351,7 +361,7 @@ impl MusicnnRunner {
                 _ => &[0.0; BANDS],
             })
         };
-        let mut tiles = tiles(section, timbral, ends, rows);
+        let mut tiles = tiles(section, columns, [timbral, ends], rows);
         let tasks = tiles.chunks_mut(TILES).collect();
         parallel::for_each(threads, tasks, || (), |(), tiles| self.timbral.run(tiles));
     }
@@ -382,19 +392,19 @@ impl MusicnnRunner {
 /// zeros outside of the range of frames it is told.
 fn tiles<'a, R>(
     section: &Section,
-    timbral: &'a mut [f32],
-    ends: &'a mut [f32],
+    columns: usize,
+    [timbral, ends]: [&'a mut [f32]; 2],
     rows: impl Fn(usize, usize, usize) -> [&'a R; ROWS],
 ) -> Vec<Tile<'a, R>> {
     let mut tiles = Vec::new();
-    for (i, out) in timbral.chunks_exact_mut(TILE * timbral::COLUMNS).enumerate() {
+    for (i, out) in timbral.chunks_exact_mut(TILE * columns).enumerate() {
         let t = i * TILE;
         // Between patches that do not touch there is nothing to do.
         if (t..t + TILE).any(|t| !section.patches_at(t).is_empty()) {
             tiles.push(Tile { rows: rows(t, 0, section.frames), out });
         }
     }
-    let mut ends = ends.chunks_exact_mut(TILE * timbral::COLUMNS);
+    let mut ends = ends.chunks_exact_mut(TILE * columns);
     for &start in &section.starts {
         let end = start + section.patch;
         for t in [start, end.saturating_sub(TILE).max(start)] {
@@ -406,19 +416,50 @@ fn tiles<'a, R>(
     tiles
 }
 
-/// The size of a network, when it is exactly what [`musicnn`] makes of that size.
-fn size_of(network: &Network) -> Option<MusicnnSize> {
+/// The sizes of a network that is built as [`musicnn`] is: the published ones, or what is left after
+/// filters were taken out of it.
+#[derive(Clone, Copy, Debug)]
+struct Size {
+    /// Filters of each timbral width and each temporal length.
+    timbral: [usize; 2],
+    temporal: [usize; 3],
+    middle: usize,
+    units: usize,
+    tags: usize,
+}
+
+/// The sizes of a network, when it is exactly what [`musicnn`] makes, whatever the number of
+/// filters of each kind.
+fn size_of(network: &Network) -> Option<Size> {
     let units = |name: &str| {
         network.nodes.iter().find(|n| n.name == name).and_then(|n| match n.op {
             Op::Conv2d { out, .. } | Op::Dense { out, .. } => Some(out),
             _ => None,
         })
     };
-    let size = MusicnnSize {
-        frames: *network.inputs.first()?.shape.get(1)?,
+    let [timbral_a, timbral_b] = TIMBRAL_WIDTHS.map(|width| units(&format!("timbral_{width}")));
+    let [a, b, c] = TEMPORAL_LENGTHS.map(|length| units(&format!("temporal_{length}")));
+    let size = Size {
+        timbral: [timbral_a?, timbral_b?],
+        temporal: [a?, b?, c?],
         middle: units("mid1")?,
         units: units("dense")?,
         tags: units("logits")?,
     };
-    (*network == musicnn(size)).then_some(size)
+    let mut expected = musicnn(MusicnnSize {
+        frames: *network.inputs.first()?.shape.get(1)?,
+        middle: size.middle,
+        units: size.units,
+        tags: size.tags,
+    });
+    let width = size.timbral.into_iter().chain(size.temporal).try_fold(0, usize::checked_add)?;
+    for node in &mut expected.nodes {
+        match &mut node.op {
+            Op::Conv2d { kernel, .. } if node.name == "mid1" => kernel[1] = width,
+            Op::Reshape { shape } if node.name == "front_image" => *shape.last_mut()? = width,
+            Op::Conv2d { out, .. } if !node.name.starts_with("mid") => *out = units(&node.name)?,
+            _ => {}
+        }
+    }
+    (*network == expected).then_some(size)
 }

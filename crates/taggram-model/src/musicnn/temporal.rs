@@ -1,5 +1,5 @@
-//! The temporal filters: 51 each of 128, 64 and 32 frames on every band, and the largest result
-//! over the bands kept.
+//! The temporal filters: some (51 as published) each of 128, 64 and 32 frames on every band, and the
+//! largest result over the bands kept.
 //!
 //! With zeros beyond the patch, nearly every frame of a patch of 187 is touched by an edge, so
 //! results cannot simply be shared by patches that overlap. But the *partial sums* can: for
@@ -9,26 +9,20 @@
 
 use super::{
     affine::{Affine, AfterMax, values},
+    columns::Columns,
     lanes::{Lanes, Portable},
     section::Section,
 };
 use crate::{
     NetworkError, Weights,
-    architectures::musicnn::{BANDS, TEMPORAL_FILTERS, TEMPORAL_LENGTHS},
+    architectures::musicnn::{BANDS, TEMPORAL_LENGTHS},
     kernels::Isa,
 };
 
-/// Filters of one length, filled up to whole blocks.
-pub(super) const PADDED: usize = TEMPORAL_FILTERS.next_multiple_of(4);
-/// Columns of the result: the filters of all lengths, each filled up.
-pub(super) const COLUMNS: usize = 3 * PADDED;
+/// Filters of one length are filled up to whole blocks of so many.
+pub(super) const BLOCK: usize = 4;
 /// Vectors of bands that the kernel takes at once.
 const VECTORS: usize = 3;
-
-/// Where the temporal filter `index` (of 153) is among the [`COLUMNS`].
-pub(super) fn column(index: usize) -> usize {
-    index / TEMPORAL_FILTERS * PADDED + index % TEMPORAL_FILTERS
-}
 
 /// The filters of all lengths.
 #[derive(Debug)]
@@ -42,8 +36,9 @@ pub(super) struct Temporal {
 struct Block {
     /// 8 or 4.
     filters: usize,
-    /// First of the [`COLUMNS`].
+    /// Its first column, of how many.
     column: usize,
+    columns: usize,
     /// Frames under the filter, before the current one and in all.
     before: usize,
     length: usize,
@@ -54,31 +49,33 @@ struct Block {
 }
 
 impl Temporal {
-    pub fn new(weights: &Weights, isa: Isa) -> Result<Self, NetworkError> {
+    pub fn new(weights: &Weights, columns: &Columns, isa: Isa) -> Result<Self, NetworkError> {
         let most = match isa {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => <std::arch::x86_64::__m512 as Lanes>::FILTERS,
             _ => Portable::FILTERS,
         };
         let mut blocks = Vec::new();
-        for (i, length) in TEMPORAL_LENGTHS.into_iter().enumerate() {
+        for (&(at, count), length) in columns.layers().iter().zip(TEMPORAL_LENGTHS) {
+            let padded = count.next_multiple_of(BLOCK);
             let name = format!("temporal_{length}");
             let kernel = values(weights, &name, "weight")?;
             let norm = Affine::batch_norm(weights, &format!("{name}_bn"))?;
             let mut after = AfterMax::new(values(weights, &name, "bias")?, &norm);
-            after.resize(PADDED, AfterMax::default());
+            after.resize(padded, AfterMax::default());
             let mut first = 0;
-            while first < PADDED {
-                let filters = if first + most <= PADDED { most } else { 4 };
+            while first < padded {
+                let filters = if first + most <= padded { most } else { BLOCK };
                 let mut taps = vec![0.0; length * filters];
-                for f in first..(first + filters).min(TEMPORAL_FILTERS) {
+                for f in first..(first + filters).min(count) {
                     for tap in 0..length {
                         taps[tap * filters + f - first] = kernel[f * length + tap] * after[f].sign;
                     }
                 }
                 blocks.push(Block {
                     filters,
-                    column: i * PADDED + first,
+                    column: at + first,
+                    columns: columns.total(),
                     before: (length - 1) / 2,
                     length,
                     taps,
@@ -144,7 +141,7 @@ unsafe fn run_block<V: Lanes, const F: usize>(
     let mut ranges: Vec<[usize; 2]> = Vec::new();
     let mut notes: Vec<[[V; VECTORS]; F]> = Vec::new();
     let mut largest: Vec<[V; F]> = Vec::new();
-    for (t, rows) in (first..).zip(out.chunks_exact_mut(section.slots * COLUMNS)) {
+    for (t, rows) in (first..).zip(out.chunks_exact_mut(section.slots * block.columns)) {
         let patches = section.patches_at(t);
         // The taps that fall into each patch, as `cuts[a]..cuts[b]` over shared cuts.
         cuts.clear();
@@ -192,7 +189,7 @@ unsafe fn run_block<V: Lanes, const F: usize>(
                     }
                 }
             }
-            for (row, largest) in rows.chunks_exact_mut(COLUMNS).zip(&largest) {
+            for (row, largest) in rows.chunks_exact_mut(block.columns).zip(&largest) {
                 let out = &mut row[block.column..block.column + F];
                 for ((out, after), largest) in out.iter_mut().zip(&block.after).zip(largest) {
                     *out = after.apply(largest.reduce_max());

@@ -8,12 +8,13 @@
 
 use super::{
     affine::{Affine, AfterMax, values},
+    columns::Columns,
     section::Section,
-    temporal::{COLUMNS, PADDED},
+    temporal::BLOCK,
 };
 use crate::{
     NetworkError, Weights,
-    architectures::musicnn::{BANDS, TEMPORAL_FILTERS, TEMPORAL_LENGTHS},
+    architectures::musicnn::{BANDS, TEMPORAL_LENGTHS},
     kernels::int8::{
         IntIsa, Params,
         dot::{self, Dot},
@@ -40,6 +41,7 @@ pub(super) struct IntTemporal {
 struct Block {
     filters: usize,
     column: usize,
+    columns: usize,
     before: usize,
     length: usize,
     /// `[filter, length + 4]`, the last four 0.
@@ -58,6 +60,7 @@ struct Block {
 impl IntTemporal {
     pub fn new(
         weights: &Weights,
+        columns: &Columns,
         norm: &Affine,
         input: Params,
         isa: IntIsa,
@@ -66,22 +69,24 @@ impl IntTemporal {
         let (scale, shift) = (norm.scale[0], norm.shift[0]);
         let direction = if scale < 0.0 { -1.0 } else { 1.0 };
         let mut blocks = Vec::new();
-        for (i, length) in TEMPORAL_LENGTHS.into_iter().enumerate() {
+        for (&(at, count), length) in columns.layers().iter().zip(TEMPORAL_LENGTHS) {
+            let padded = count.next_multiple_of(BLOCK);
             let name = format!("temporal_{length}");
             let kernel = values(weights, &name, "weight")?;
-            let (bytes, scales) = quantise_rows(kernel, TEMPORAL_FILTERS);
+            let (bytes, scales) = quantise_rows(kernel, count);
             let norm = Affine::batch_norm(weights, &format!("{name}_bn"))?;
             let mut after = AfterMax::new(values(weights, &name, "bias")?, &norm);
-            after.resize(PADDED, AfterMax::default());
+            after.resize(padded, AfterMax::default());
             let mut first = 0;
-            while first < PADDED {
-                let filters = if first + most <= PADDED { most } else { 4 };
+            while first < padded {
+                let filters = if first + most <= padded { most } else { BLOCK };
                 let of = |part: fn(&AfterMax) -> f32| {
                     after[first..first + filters].iter().map(part).collect::<Vec<f32>>()
                 };
                 let mut block = Block {
                     filters,
-                    column: i * PADDED + first,
+                    column: at + first,
+                    columns: columns.total(),
                     before: (length - 1) / 2,
                     length,
                     taps: vec![0; filters * (length + 4)],
@@ -92,7 +97,7 @@ impl IntTemporal {
                     scale: of(|after| after.scale),
                     shift: of(|after| after.shift),
                 };
-                for f in first..(first + filters).min(TEMPORAL_FILTERS) {
+                for f in first..(first + filters).min(count) {
                     let at = f - first;
                     // The largest of the negated sums, where a later scale is negative.
                     let sign = if after[f].sign * direction < 0.0 { -1 } else { 1 };
@@ -197,7 +202,7 @@ impl IntTemporal {
         let mut distinct: Vec<[usize; 2]> = Vec::new();
         let mut notes: Vec<[[S::Sum; VECTORS]; F]> = Vec::new();
         let mut largest: Vec<[S::Sum; F]> = Vec::new();
-        for (t, rows) in (first..).zip(out.chunks_exact_mut(section.slots * COLUMNS)) {
+        for (t, rows) in (first..).zip(out.chunks_exact_mut(section.slots * block.columns)) {
             // The taps that fall into each patch: often the same for several.
             cuts.clear();
             ranges.clear();
@@ -259,7 +264,7 @@ impl IntTemporal {
                         let x = sign[f] * y + bias[f];
                         values[f] = (if x < 0.0 { 0.0 } else { x }) * scale[f] + shift[f];
                     }
-                    let rows = rows.chunks_exact_mut(COLUMNS).zip(&ranges);
+                    let rows = rows.chunks_exact_mut(block.columns).zip(&ranges);
                     for (row, _) in rows.filter(|(_, of)| *of == range) {
                         row[block.column..block.column + F].copy_from_slice(values);
                     }

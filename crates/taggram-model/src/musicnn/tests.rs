@@ -55,6 +55,25 @@ fn worst(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| (a - b).abs() / scale).fold(0.0, f32::max)
 }
 
+/// musicnn with other numbers of filters, as is left of it after some were taken out.
+fn with_filters(size: MusicnnSize, timbral: [usize; 2], temporal: [usize; 3]) -> Network {
+    let mut network = build(size);
+    let width = timbral.iter().chain(&temporal).sum();
+    let named = ["timbral_38", "timbral_67", "temporal_128", "temporal_64", "temporal_32"];
+    for node in &mut network.nodes {
+        let place = named.iter().position(|name| *name == node.name);
+        match (&mut node.op, place) {
+            (Op::Conv2d { out, .. }, Some(i)) => {
+                *out = *timbral.iter().chain(&temporal).nth(i).unwrap()
+            }
+            (Op::Conv2d { kernel, .. }, None) if node.name == "mid1" => kernel[1] = width,
+            (Op::Reshape { shape }, _) => shape[2] = width,
+            _ => {}
+        }
+    }
+    network
+}
+
 /// Song length, patch length, hop: overlapping, touching, apart, tiny, too short.
 const CASES: [[usize; 3]; 9] = [
     [500, 187, 61],
@@ -70,8 +89,17 @@ const CASES: [[usize; 3]; 9] = [
 
 #[test]
 fn whole_songs_equal_patch_by_patch() {
-    for [frames, patch, hop] in CASES {
-        let network = build(MusicnnSize { frames: patch, ..Default::default() });
+    let networks = CASES
+        .map(|case| (case, build(MusicnnSize { frames: case[1], ..Default::default() })))
+        .into_iter()
+        // Fewer filters: whole vectors of filling, and layers that fill no vector.
+        .chain([[24, 14], [1, 33]].into_iter().zip([[3, 7, 17], [9, 1, 4]]).map(
+            |(timbral, temporal)| {
+                let size = MusicnnSize { frames: 187, middle: 12, units: 20, tags: 7 };
+                ([500, 187, 61], with_filters(size, timbral, temporal))
+            },
+        ));
+    for ([frames, patch, hop], network) in networks {
         let weights = random_weights(&network);
         let names = ["tags", "max_pool", "mean_pool", "penultimate"];
         let engine = Engine::new(&network.with_outputs(&names).unwrap(), &weights).unwrap();
@@ -132,6 +160,14 @@ fn other_networks_and_inputs_are_refused() {
     let mut other = network.clone();
     other.nodes.pop();
     assert!(MusicnnRunner::new(&other, &weights).is_err());
+    // Filters that do not add up to what reads them.
+    let mut other = with_filters(MusicnnSize::default(), [24, 14], [3, 7, 17]);
+    for node in &mut other.nodes {
+        if let (Op::Conv2d { out, .. }, "temporal_64") = (&mut node.op, node.name.as_str()) {
+            *out = 8;
+        }
+    }
+    assert!(MusicnnRunner::new(&other, &weights).is_err());
     let runner = MusicnnRunner::new(&network, &weights).unwrap();
     let windows = Windows { frames: 187, hop: 61, normalise: Normalise::None };
     for map in [FeatureMap::new(1, 200, 80, vec![0.0; 16_000]), FeatureMap::new(1, 0, 96, vec![])] {
@@ -148,10 +184,12 @@ fn other_networks_and_inputs_are_refused() {
 
 #[test]
 fn integers_give_nearly_the_same_features_on_every_machine() {
-    for [frames, patch, hop] in
-        [[500, 187, 61], [450, 187, 200], [60, 40, 7], [12, 5, 1], [7, 2, 2]]
-    {
-        let network = build(MusicnnSize { frames: patch, ..Default::default() });
+    let size = MusicnnSize::default();
+    let networks = [[500, 187, 61], [450, 187, 200], [60, 40, 7], [12, 5, 1], [7, 2, 2]]
+        .map(|case| (case, build(MusicnnSize { frames: case[1], ..size })))
+        .into_iter()
+        .chain([([500, 187, 61], with_filters(size, [24, 14], [3, 7, 17]))]);
+    for ([frames, patch, hop], network) in networks {
         let weights = random_weights(&network);
         let map = song(frames);
         let windows = Windows { frames: patch, hop, normalise: Normalise::None };

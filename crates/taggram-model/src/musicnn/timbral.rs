@@ -1,5 +1,5 @@
-//! The timbral filters: 204 of 7 frames × 38 bands and 204 of 7 × 67, each slid over the 96
-//! bands, and the largest result kept.
+//! The timbral filters: some (204 as published) of 7 frames × 38 bands and some of 7 × 67, each slid
+//! over the 96 bands, and the largest result kept.
 //!
 //! Done directly that is 6.1 million multiply-adds a frame. Along the bands it is a correlation
 //! of one frame with one row of a filter, so it is done on spectra: a cyclic transform over 96
@@ -20,11 +20,12 @@ use std::f64::consts::TAU;
 
 use super::{
     affine::{Affine, AfterMax, values},
+    columns::Columns,
     lanes::{Lanes, Portable},
 };
 use crate::{
     NetworkError, Weights,
-    architectures::musicnn::{BANDS, SHORT, TIMBRAL_FILTERS, TIMBRAL_WIDTHS},
+    architectures::musicnn::{BANDS, SHORT, TIMBRAL_WIDTHS},
     kernels::{Epilogue, Isa, PackedRight, gemm::Aligned},
 };
 
@@ -34,15 +35,8 @@ pub(super) const TILE: usize = 4;
 pub(super) const ROWS: usize = TILE + SHORT - 1;
 /// Complex bins of a spectrum; the real bins 0 and 48 come before them.
 const BINS: usize = 47;
-/// Filters of one width, filled up to whole vectors of any instruction set.
-pub(super) const PADDED: usize = TIMBRAL_FILTERS.next_multiple_of(16);
-/// Columns of the result: the filters of both widths, each filled up.
-pub(super) const COLUMNS: usize = 2 * PADDED;
-
-/// Where the timbral filter `index` (of 408) is among the [`COLUMNS`].
-pub(super) fn column(index: usize) -> usize {
-    index / TIMBRAL_FILTERS * PADDED + index % TIMBRAL_FILTERS
-}
+/// Filters of one width are filled up to whole vectors of any instruction set.
+pub(super) const BLOCK: usize = 16;
 
 /// The order of a spectrum's 96 numbers: bins 0 and 48, then real and imaginary parts of the bins
 /// 3, 6, … 45, and of 1, 4, … 94.
@@ -54,6 +48,7 @@ fn bins() -> impl Iterator<Item = usize> {
 #[derive(Debug)]
 pub(super) struct Timbral {
     isa: Isa,
+    columns: Columns,
     /// `[vector of filters, number of the spectrum, 7, lane]`.
     spectra: Aligned,
     /// `[column]`.
@@ -89,19 +84,19 @@ impl Turns {
 }
 
 impl Timbral {
-    pub fn new(weights: &Weights, isa: Isa) -> Result<Self, NetworkError> {
+    pub fn new(weights: &Weights, columns: &Columns, isa: Isa) -> Result<Self, NetworkError> {
         let lanes = isa.lanes();
         let mut spectra = Aligned::default();
-        let packed = spectra.reserve(COLUMNS * BANDS * SHORT);
+        let packed = spectra.reserve(columns.total() * BANDS * SHORT);
         packed.fill(0.0);
         let roots = roots();
-        let mut after = vec![AfterMax::default(); COLUMNS];
-        for (first, width) in [0, PADDED].into_iter().zip(TIMBRAL_WIDTHS) {
+        let mut after = vec![AfterMax::default(); columns.total()];
+        for (&(first, count), width) in columns.layers().iter().zip(TIMBRAL_WIDTHS) {
             let name = format!("timbral_{width}");
             let norm = Affine::batch_norm(weights, &format!("{name}_bn"))?;
             let kernel = values(weights, &name, "weight")?;
             let filters = AfterMax::new(values(weights, &name, "bias")?, &norm);
-            after[first..first + TIMBRAL_FILTERS].copy_from_slice(&filters);
+            after[first..first + count].copy_from_slice(&filters);
             for (f, filter) in filters.iter().enumerate() {
                 for d in 0..SHORT {
                     let row = &kernel[(f * SHORT + d) * width..][..width];
@@ -124,6 +119,7 @@ impl Timbral {
         }
         Ok(Self {
             isa,
+            columns: columns.clone(),
             spectra,
             after,
             turns: Turns::new(),
@@ -142,15 +138,16 @@ impl Timbral {
     /// and after them (zeros where the patch has none).
     pub fn run(&self, tiles: &mut [Tile<'_, [f32; BANDS]>]) {
         // All tiles for one vector of filters, then the next: its weights stay in the cache.
-        for vector in 0..COLUMNS / self.isa.lanes() {
-            let len = BANDS * SHORT * self.isa.lanes();
+        let lanes = self.isa.lanes();
+        for vector in 0..self.columns.total() / lanes {
+            let Some(layer) = self.columns.layer_of(vector * lanes, lanes) else { continue };
+            let len = BANDS * SHORT * lanes;
             let job = Job {
                 weights: &self.spectra.slice()[vector * len..][..len],
-                after: &self.after[vector * self.isa.lanes()..][..self.isa.lanes()],
+                after: &self.after[vector * lanes..][..lanes],
                 turns: &self.turns,
-                column: vector * self.isa.lanes(),
-                positions: BANDS + 1
-                    - TIMBRAL_WIDTHS[usize::from(vector * self.isa.lanes() >= PADDED)],
+                column: vector * lanes,
+                positions: BANDS + 1 - TIMBRAL_WIDTHS[layer],
             };
             match self.isa {
                 // SAFETY: an `Isa` other than the portable one is only made after detection.
@@ -248,6 +245,7 @@ pub(super) unsafe fn inverse<V: Lanes>(
     out: &mut [f32],
 ) {
     let Room { first, real, work } = room;
+    let columns = out.len() / TILE;
     // SAFETY: no memory but arrays; the instruction set is the caller's to vouch for.
     unsafe {
         for pair in 0..TILE / 2 {
@@ -290,7 +288,7 @@ pub(super) unsafe fn inverse<V: Lanes>(
                 }
                 let mut lanes = [0.0; 16];
                 largest.store(lanes.as_mut_ptr());
-                let at = (2 * pair + half) * COLUMNS + column;
+                let at = (2 * pair + half) * columns + column;
                 let results = &mut out[at..at + V::LANES];
                 for ((out, after), largest) in results.iter_mut().zip(after).zip(lanes) {
                     *out = after.apply(largest);

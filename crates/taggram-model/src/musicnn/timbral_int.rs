@@ -9,12 +9,13 @@
 
 use super::{
     affine::{Affine, AfterMax, values},
+    columns::Columns,
     lanes::Lanes,
-    timbral::{COLUMNS, PADDED, ROWS, Room, TILE, Tile, Turns, filter_spectrum, inverse, roots},
+    timbral::{ROWS, Room, TILE, Tile, Turns, filter_spectrum, inverse, roots},
 };
 use crate::{
     NetworkError, Weights,
-    architectures::musicnn::{BANDS, SHORT, TIMBRAL_FILTERS, TIMBRAL_WIDTHS},
+    architectures::musicnn::{BANDS, SHORT, TIMBRAL_WIDTHS},
     kernels::int8::{
         IntIsa,
         dot::{self, Dot},
@@ -76,6 +77,7 @@ impl Pairs {
 #[derive(Debug)]
 pub(super) struct IntTimbral {
     isa: IntIsa,
+    columns: Columns,
     /// 127 / limit of each number of a spectrum.
     steps: Vec<f32>,
     /// `[vector of filters, bin, pair, part, lane, 4]`.
@@ -88,7 +90,12 @@ pub(super) struct IntTimbral {
 }
 
 impl IntTimbral {
-    pub fn new(weights: &Weights, limits: &[f32], isa: IntIsa) -> Result<Self, NetworkError> {
+    pub fn new(
+        weights: &Weights,
+        columns: &Columns,
+        limits: &[f32],
+        isa: IntIsa,
+    ) -> Result<Self, NetworkError> {
         if limits.len() != BANDS {
             return Err(NetworkError::malformed(
                 "quantisation",
@@ -97,15 +104,15 @@ impl IntTimbral {
         }
         let lanes = isa.lanes();
         let roots = roots();
-        let mut packed = vec![ZERO; COLUMNS * BINS * 2 * PAIRS * 4];
-        let mut factor = vec![0.0; COLUMNS * BANDS];
-        let mut after = vec![AfterMax::default(); COLUMNS];
-        for (first, width) in [0, PADDED].into_iter().zip(TIMBRAL_WIDTHS) {
+        let mut packed = vec![ZERO; columns.total() * BINS * 2 * PAIRS * 4];
+        let mut factor = vec![0.0; columns.total() * BANDS];
+        let mut after = vec![AfterMax::default(); columns.total()];
+        for (&(first, count), width) in columns.layers().iter().zip(TIMBRAL_WIDTHS) {
             let name = format!("timbral_{width}");
             let norm = Affine::batch_norm(weights, &format!("{name}_bn"))?;
             let kernel = values(weights, &name, "weight")?;
             let filters = AfterMax::new(values(weights, &name, "bias")?, &norm);
-            after[first..first + TIMBRAL_FILTERS].copy_from_slice(&filters);
+            after[first..first + count].copy_from_slice(&filters);
             for (f, filter) in filters.iter().enumerate() {
                 let (vector, lane) = ((first + f) / lanes, (first + f) % lanes);
                 let spectra: [[f32; BANDS]; SHORT] = std::array::from_fn(|d| {
@@ -150,6 +157,7 @@ impl IntTimbral {
         }
         Ok(Self {
             isa,
+            columns: columns.clone(),
             steps: limits.iter().map(|limit| 127.0 / limit).collect(),
             weights: packed,
             factor,
@@ -179,7 +187,7 @@ impl IntTimbral {
 
     /// As the layer in floats.
     pub fn run(&self, tiles: &mut [Tile<'_, Pair>]) {
-        for vector in 0..COLUMNS / self.isa.lanes() {
+        for vector in 0..self.columns.total() / self.isa.lanes() {
             match self.isa {
                 // SAFETY: an `IntIsa` other than the portable one is only made after detection.
                 #[cfg(target_arch = "x86_64")]
@@ -226,13 +234,14 @@ impl IntTimbral {
         tiles: &mut [Tile<'_, Pair>],
     ) {
         let lanes = self.isa.lanes();
+        let Some(layer) = self.columns.layer_of(vector * lanes, lanes) else { return };
         assert_eq!((S::LANES, V::LANES), (lanes, lanes));
         let weights =
             &self.weights[vector * BINS * PAIRS * 2 * lanes * 4..][..BINS * PAIRS * 2 * lanes * 4];
         let factor = &self.factor[vector * BANDS * lanes..][..BANDS * lanes];
         let column = vector * lanes;
         let after = &self.after[column..column + lanes];
-        let positions = BANDS + 1 - TIMBRAL_WIDTHS[usize::from(column >= PADDED)];
+        let positions = BANDS + 1 - TIMBRAL_WIDTHS[layer];
         // SAFETY: the instruction sets are the caller's to vouch for; lengths were checked above.
         unsafe {
             let mut spectrum = [[V::splat(0.0); BANDS]; TILE];

@@ -2,11 +2,13 @@
 //!
 //! - [`quantize()`]: integer arithmetic after training, with ranges found on calibration songs;
 //! - [`prune()`]: weights or whole filters taken away step by step, the rest tuned in between;
+//! - [`prune_dead`]: filters that make nothing but a constant taken out, without songs or tuning;
 //! - [`distill()`]: a small student that learns what one or several models say.
 //!
 //! Each is a recipe: a TOML file whose `method` says which, and whose numbers are stored in the
 //! model that it makes.
 
+mod dead;
 mod distill;
 mod prune;
 mod quantize;
@@ -24,8 +26,9 @@ use taggram_model::{Artifact, Storage};
 
 use crate::error::{ErrorKind, TrainError};
 
+pub use dead::{Layer, take_out};
 pub use distill::{Distill, distill, student};
-pub use prune::{Prune, Take, prune};
+pub use prune::{Prune, Take, prune, prune_dead};
 pub use quantize::{Arithmetic, Quantize, quantize};
 pub use ranges::{RangeBy, RangeFinder};
 pub use surgery::shrink;
@@ -97,8 +100,14 @@ pub struct Compressed {
 /// Notes in a model what was done to it, in its recipe as comments: the recipe it was trained by
 /// can still be read.
 fn sign(artifact: &mut Artifact, recipe: &CompressRecipe, did: &str) -> Result<(), TrainError> {
-    let text =
-        toml::to_string(recipe).map_err(|e| TrainError::malformed("recipe", e.to_string()))?;
+    let failed = |e: toml::ser::Error| TrainError::malformed("recipe", e.to_string());
+    let text = match recipe {
+        // Of its other numbers none was used.
+        CompressRecipe::Prune(Prune { take: Take::Dead, below, .. }) => {
+            format!("method = \"prune\"\ntake = \"dead\"\nbelow = {below:e}\n")
+        }
+        _ => toml::to_string(recipe).map_err(failed)?,
+    };
     let d = &mut artifact.description;
     d.about = format!("{} {did}", d.about.trim_end());
     d.recipe.push_str("\n# compressed by:\n");

@@ -1,10 +1,12 @@
-//! Weights, or whole filters, taken away in steps, and the rest tuned after each.
+//! Weights, or whole filters, taken away in steps, and the rest tuned after each; or dead filters
+//! taken out at once, after which there is nothing to tune.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use taggram_model::{Artifact, Body, Op, Storage, Weights};
 
+use super::dead::take_out;
 use super::quantize::has_layers;
 use super::surgery::shrink;
 use super::tune::Tuner;
@@ -20,7 +22,7 @@ use crate::train_classifier::{HeadRecipe, refit_temperature, tune_dense};
 pub struct Prune {
     /// What is taken away.
     pub take: Take,
-    /// How much of it in the end, 0 … 1.
+    /// How much of it in the end, 0 … 1. Of no use to `dead`, nor are the other numbers but `below` and `int8`.
     pub share: f32,
     /// In how many steps: after step i of n, share · (1 − (1 − i/n)³) is gone (Zhu and Gupta, "To
     /// prune, or not to prune", 2017).
@@ -29,9 +31,14 @@ pub struct Prune {
     pub epochs: usize,
     /// Step size of the tuning, in units of that of the model's own recipe.
     pub rate: f32,
-    /// Whether what is left is stored as bytes with one scale a row; else as halves.
+    /// Whether what is left is stored as bytes with one scale a row; else as halves (`dead`: as it was).
     pub int8: bool,
+    /// `dead`: filters are dead whose norm is at most so many times the largest of their layer.
+    pub below: f32,
 }
+
+/// The largest [`Prune::below`]: a hundredth of a layer's largest filter is no longer nothing.
+const MOST_BELOW: f32 = 0.01;
 
 /// What is taken away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,16 +49,34 @@ pub enum Take {
     Weights,
     /// Whole filters and units: the network becomes smaller, and so faster.
     Filters,
+    /// Filters and units whose weights are all but 0, so that they make a constant: it goes into the biases of
+    /// what reads it, and the network says the same. Needs no songs and no tuning.
+    Dead,
 }
 
 impl Default for Prune {
     fn default() -> Self {
-        Self { take: Take::Weights, share: 0.8, steps: 4, epochs: 5, rate: 0.2, int8: false }
+        Self {
+            take: Take::Weights,
+            share: 0.8,
+            steps: 4,
+            epochs: 5,
+            rate: 0.2,
+            int8: false,
+            below: 1e-5,
+        }
     }
 }
 
 impl Prune {
     pub(super) fn check(&self, place: &str) -> Result<(), TrainError> {
+        if !(0.0..=MOST_BELOW).contains(&self.below) {
+            let message = format!(
+                "below is {}; dead filters are those with at most 0 to {MOST_BELOW} times the norm of the largest",
+                self.below
+            );
+            return Err(TrainError::malformed(place, message));
+        }
         let sound = (0.0..1.0).contains(&self.share)
             && (1..=1000).contains(&self.steps)
             && self.rate > 0.0
@@ -84,6 +109,9 @@ pub fn prune(
     progress: &mut (dyn Progress + Send),
     notice: &mut dyn FnMut(&str),
 ) -> Result<Compressed, TrainError> {
+    if recipe.take == Take::Dead {
+        return prune_dead(artifact, recipe, notice);
+    }
     let mut made = match &artifact.description.body {
         Body::Network { quantisation: Some(_), .. } => {
             return Err(cannot(artifact, "it is quantised: prune first, then quantize"));
@@ -107,14 +135,88 @@ pub fn prune(
     };
     let what = match recipe.take {
         Take::Weights => format!("{:.0} % of its weights are 0.", 100.0 * recipe.share),
-        Take::Filters => format!("{:.0} % of its filters were taken out.", 100.0 * recipe.share),
+        Take::Filters | Take::Dead => {
+            format!("{:.0} % of its filters were taken out.", 100.0 * recipe.share)
+        }
     };
     sign(&mut made, &CompressRecipe::Prune(recipe.clone()), &what)?;
     let storage = match (recipe.take, recipe.int8) {
         (Take::Weights, true) => Storage::SparseInt8,
         (Take::Weights, false) => Storage::SparseF16,
-        (Take::Filters, true) => Storage::Int8,
-        (Take::Filters, false) => Storage::F16,
+        (Take::Filters | Take::Dead, true) => Storage::Int8,
+        (Take::Filters | Take::Dead, false) => Storage::F16,
+    };
+    Ok(Compressed { artifact: made, storage })
+}
+
+/// Takes the dead filters out of the network of `artifact`. Everything else of it — calibration, figures,
+/// what it remembers of its songs — is kept, as it still says the same.
+///
+/// # Errors
+/// A model without a network of its own, one that is quantised, and one without dead filters
+/// that could go.
+pub fn prune_dead(
+    artifact: &Artifact,
+    recipe: &Prune,
+    notice: &mut dyn FnMut(&str),
+) -> Result<Compressed, TrainError> {
+    let Body::Network { network, quantisation, .. } = &artifact.description.body else {
+        return Err(cannot(
+            artifact,
+            "it has no network of its own that filters could be taken out of",
+        ));
+    };
+    if quantisation.is_some() {
+        return Err(cannot(artifact, "it is quantised: prune first, then quantize"));
+    }
+    let (small, weights, layers) = take_out(network, &artifact.weights, recipe.below)?;
+    let taken: usize = layers.iter().map(|layer| layer.taken).sum();
+    for layer in &layers {
+        let (name, filters) = (&layer.name, layer.filters);
+        let left = filters - layer.taken;
+        let held = match layer.dead - layer.taken {
+            0 => String::new(),
+            held => format!(
+                ", {held} of them dead but needed for the shape of what reads them or for its edges"
+            ),
+        };
+        notice(&format!("{name}: {left} of {filters} stay{held}"));
+    }
+    if taken == 0 {
+        let why = if layers.is_empty() {
+            format!(
+                "there is nothing to take out: none of its filters is smaller than {:e} times the largest of its layer",
+                recipe.below
+            )
+        } else {
+            "there is nothing to take out: what reads its dead filters needs them".into()
+        };
+        return Err(cannot(artifact, why));
+    }
+    let (before, after) = (network.parameters()?, small.parameters()?);
+    notice(&format!("{after} of {before} parameters are left"));
+    let halves = artifact
+        .weights
+        .values()
+        .flat_map(|t| &t.data)
+        .all(|w| half::f16::from_f32(*w).to_f32() == *w);
+    let mut made = artifact.clone();
+    // What is beside the network's weights stays: it belongs to other parts of the model.
+    for spec in network.weight_specs()? {
+        made.weights.remove(&spec.name);
+    }
+    made.weights.extend(weights);
+    if let Body::Network { network, .. } = &mut made.description.body {
+        *network = small;
+    }
+    let did = format!(
+        "{taken} dead filters were taken out ({after} of {before} parameters are left; it says the same)."
+    );
+    sign(&mut made, &CompressRecipe::Prune(recipe.clone()), &did)?;
+    let storage = match (recipe.int8, halves) {
+        (true, _) => Storage::Int8,
+        (false, true) => Storage::F16,
+        (false, false) => Storage::F32,
     };
     Ok(Compressed { artifact: made, storage })
 }
@@ -138,7 +240,7 @@ fn network(
         let mut zeros = BTreeMap::new();
         match recipe.take {
             Take::Weights => zeros = smallest(&mut weights, &layers, share),
-            Take::Filters => {
+            Take::Filters | Take::Dead => {
                 // Of what the last step has left, so that the whole comes to `share`.
                 let before = recipe.share_after(step - 1);
                 (network, weights) =

@@ -260,7 +260,7 @@ fn norm_factor(network: &Network, weights: &Weights, layer: &Node) -> Option<Vec
 }
 
 /// The places of an axis that stay.
-fn select(tensor: &Tensor, axis: usize, keep: &[bool]) -> Tensor {
+pub(super) fn select(tensor: &Tensor, axis: usize, keep: &[bool]) -> Tensor {
     let inner: usize = tensor.shape[axis + 1..].iter().product();
     let mut shape = tensor.shape.clone();
     let length = shape[axis];

@@ -98,6 +98,9 @@ fn recipes_are_read_and_mistakes_named() {
     let cases = [
         ("method = \"squash\"", "squash"),
         ("method = \"prune\"\nshare = 1.5", "share is 1.5"),
+        ("method = \"prune\"\ntake = \"dead\"\nbelow = 0.5", "below is 0.5"),
+        ("method = \"prune\"\ntake = \"dead\"\nbelow = -1.0", "below is -1"),
+        ("method = \"prune\"\ntake = \"dead\"\nbelow = nan", "below is NaN"),
         ("method = \"quantize\"\nsongs = 0", "songs is 0"),
         ("method = \"quantize\"\nsong = 3", "song"),
     ];
