@@ -12,7 +12,7 @@ pub mod familiarity;
 pub mod files;
 pub mod fit;
 pub mod grad;
-pub mod init;
+mod init;
 pub mod loss;
 pub mod metrics;
 pub mod npy;

@@ -115,14 +115,17 @@ fn train_on(
     progress: &mut (dyn Progress + Send),
     notice: &mut dyn FnMut(&str),
 ) -> Result<Made, TrainError> {
-    let mut options = options.clone();
-    if let (Some(init), None) = (&recipe.fit.init, &options.start) {
-        let weights = init::weights(init)?;
-        notice(&format!("beginning with the weights of {init}: {} tensors", weights.len()));
-        options.start = Some(weights);
-    }
     let network = recipe
         .network(data.classes.len(), &teacher_sizes(data.train.iter().chain(&data.unlabelled))?)?;
+    let (mut options, mut licence) = (options.clone(), "MIT".to_string());
+    if let (Some(init), None) = (&recipe.fit.init, &options.start) {
+        let begun = init::beginning(init, &network, &recipe.front_end)?;
+        notice(&format!("beginning with the weights of {init}: {} tensors", begun.weights.len()));
+        options.start = Some(begun.weights);
+        if begun.licence != licence {
+            licence += &format!("; the weights it began with, of {init}: {}", begun.licence);
+        }
+    }
     let lean = network.with_outputs(&["logits"])?;
     notice(&format!(
         "{} parameters, {:.1} million multiply–accumulates a patch",
@@ -148,7 +151,7 @@ fn train_on(
             data.train.len(),
             data.valid.len()
         ),
-        licence: "MIT".into(),
+        licence,
         labels: data.classes.clone(),
         answer: Answer::Genres,
         body: Body::Network {

@@ -17,7 +17,7 @@ use crate::{Network, NetworkBuilder};
 pub use chunk_cnn::ChunkCnn;
 pub use compact::Compact;
 pub use crnn::Crnn;
-pub use musicnn::{MusicnnSize, MusicnnTrunk, musicnn};
+pub use musicnn::{MusicnnSize, MusicnnTrunk, Temporal, Timbral, musicnn};
 pub use plain_cnn::PlainCnn;
 pub use resnet18::Resnet18;
 pub use series::{Lstm, Multimodal};

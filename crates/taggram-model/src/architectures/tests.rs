@@ -95,7 +95,7 @@ fn the_published_count_of_the_crnn_is_understood() {
 
 #[test]
 fn the_trunk_of_musicnn_is_musicnns() {
-    let trained = MusicnnTrunk { middle: 64, units: 200 }.build([1, 187, 96], &genres(10));
+    let trained = MusicnnTrunk::default().build([1, 187, 96], &genres(10));
     let published = musicnn(MusicnnSize::default());
     let shared = published.nodes.len() - 2;
     assert_eq!(trained.nodes[..shared], published.nodes[..shared]);

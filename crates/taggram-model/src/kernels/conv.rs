@@ -2,7 +2,8 @@
 //!
 //! The windows of a strip of output positions are copied into columns (as many as stay in
 //! the second-level cache) in the order in which the matrix kernel reads them, and
-//! multiplied by the packed filters at once. Small feature maps of several examples share
+//! multiplied by the packed filters at once. For strides over the width, values that lie a stride apart are
+//! brought side by side before, so that what is copied is always a run. Small feature maps of several examples share
 //! a strip, so that the filters are read once for all of them. Depthwise filters, which
 //! share no inputs, are computed directly.
 
@@ -138,15 +139,18 @@ impl Conv {
         assert_eq!(input.len(), batch * shape.channels * plane, "input is [batch, channels, h, w]");
         assert_eq!(output.len(), batch * shape.out * out_h * out_w, "output is [batch, out, h, w]");
         let Workspace { padded, columns, rows, runs, .. } = space;
-        let input = if shape.padding == [[0; 2]; 2] {
+        let layout = Layout::new(shape, matches!(self.filters, Filters::Packed(_)));
+        let input = if shape.padding == [[0; 2]; 2] && layout.step == 1 {
             input
         } else {
-            pad(shape, input, padded.reserve(batch * shape.channels * area(shape.padded())))
+            let padded = padded.reserve(batch * shape.channels * layout.plane);
+            lay_out(shape, &layout, input, padded);
+            padded
         };
         match &self.filters {
             Filters::Packed(groups) => {
                 for (g, (filters, epilogue)) in groups.iter().enumerate() {
-                    let source = Source { shape, input, group: g };
+                    let source = Source { shape, layout, input, group: g };
                     if batch > 1 && out_h * out_w < SHARED_BELOW {
                         source.shared(filters, epilogue, batch, output, columns, rows, runs);
                     } else {
@@ -166,6 +170,7 @@ impl Conv {
 /// One group's view of the padded input.
 struct Source<'a> {
     shape: &'a ConvShape,
+    layout: Layout,
     input: &'a [f32],
     group: usize,
 }
@@ -236,22 +241,20 @@ impl Source<'_> {
     ) -> Panels<'c> {
         let (isa, k) = (filters.isa(), filters.depth());
         let data = columns.reserve(panels_len(isa, k, count));
-        let (shape, [_, pitch]) = (self.shape, self.shape.padded());
-        let plane = area(shape.padded());
+        let (shape, layout) = (self.shape, self.layout);
         let channels = shape.channels / shape.groups;
-        let window = Window { channels, plane, pitch, kernel: shape.kernel, step: shape.stride[1] };
+        let window = Window { channels, layout, kernel: shape.kernel };
         for left in (0..count).step_by(isa.tile_columns()) {
             let width = panel_width(isa, count, left);
             self.find_runs(first + left, width.min(count - left), runs);
-            let input = &self.input[self.group * channels * plane..];
+            let input = &self.input[self.group * channels * layout.plane..];
             pack_panel(&mut data[left * k..left * k + width * k], width, input, runs, &window);
         }
         Panels { data, k, columns: count }
     }
 
     fn find_runs(&self, first: usize, count: usize, runs: &mut Vec<Run>) {
-        let shape = self.shape;
-        let [_, pitch] = shape.padded();
+        let (shape, layout) = (self.shape, self.layout);
         let [out_h, out_w] = shape.out_size();
         runs.clear();
         let mut done = 0;
@@ -259,23 +262,49 @@ impl Source<'_> {
             let at = first + done;
             let (x, y, image) = (at % out_w, at / out_w % out_h, at / (out_w * out_h));
             let len = (out_w - x).min(count - done);
-            let from = image * shape.channels * area(shape.padded())
-                + y * shape.stride[0] * pitch
-                + x * shape.stride[1];
+            let from =
+                image * shape.channels * layout.plane + y * shape.stride[0] * layout.pitch + x;
             runs.push(Run { to: done, len, from });
             done += len;
         }
     }
 }
 
+/// How rows of the padded input lie in memory: the values of every `step`-th column side by side, those of column 0, `step`,
+/// 2 · `step` … first.
+#[derive(Clone, Copy, Debug)]
+struct Layout {
+    /// Columns from one to its neighbour in memory.
+    step: usize,
+    /// Values of each of the `step` parts of a row.
+    part: usize,
+    /// Values from one row to the next.
+    pitch: usize,
+    /// Values from one channel to the next.
+    plane: usize,
+}
+
+impl Layout {
+    /// Parts for the stride over the width, or rows as they are.
+    fn new(shape: &ConvShape, by_stride: bool) -> Self {
+        let [height, width] = shape.padded();
+        let step = if by_stride { shape.stride[1] } else { 1 };
+        let part = width.div_ceil(step);
+        Self { step, part, pitch: part * step, plane: height * part * step }
+    }
+
+    /// Where column `x` lies within its row.
+    #[inline(always)]
+    fn column(&self, x: usize) -> usize {
+        x % self.step * self.part + x / self.step
+    }
+}
+
 /// How the values of a window lie in the padded input.
 struct Window {
     channels: usize,
-    plane: usize,
-    pitch: usize,
+    layout: Layout,
     kernel: [usize; 2],
-    /// Distance between neighbouring windows.
-    step: usize,
 }
 
 multiversion! {
@@ -284,28 +313,13 @@ multiversion! {
         let mut rows = panel.chunks_exact_mut(width);
         for channel in 0..window.channels {
             for ky in 0..window.kernel[0] {
-                let base = channel * window.plane + ky * window.pitch;
+                let base = channel * window.layout.plane + ky * window.layout.pitch;
                 for kx in 0..window.kernel[1] {
                     let Some(row) = rows.next() else { return };
-                    let mut end = 0;
+                    let (base, mut end) = (base + window.layout.column(kx), 0);
                     for run in runs {
-                        let from = &input[base + kx + run.from..];
-                        let to = &mut row[run.to..run.to + run.len];
+                        copy(&mut row[run.to..run.to + run.len], &input[base + run.from..][..run.len]);
                         end = run.to + run.len;
-                        match window.step {
-                            1 => copy(to, &from[..run.len]),
-                            2 => {
-                                let from = &from[..2 * run.len - 1];
-                                for (i, to) in to.iter_mut().enumerate() {
-                                    *to = from[2 * i];
-                                }
-                            }
-                            step => {
-                                for (to, from) in to.iter_mut().zip(from.iter().step_by(step)) {
-                                    *to = *from;
-                                }
-                            }
-                        }
                     }
                     row[end..].fill(0.0);
                 }
@@ -338,25 +352,53 @@ fn strip_columns(filters: &PackedLeft) -> usize {
     (STRIP / filters.depth() / tile).max(1) * tile
 }
 
-/// Copies every plane into a frame of zeros.
-fn pad<'a>(shape: &ConvShape, input: &[f32], padded: &'a mut [f32]) -> &'a [f32] {
+/// Copies every plane into a frame of zeros, its rows in parts. Of the parts only those that a kernel reads are written.
+fn lay_out(shape: &ConvShape, layout: &Layout, input: &[f32], padded: &mut [f32]) {
     let [_, w] = shape.size;
-    let [_, pitch] = shape.padded();
-    let [[top, bottom], [left, right]] = shape.padding;
-    let (planes, sources) =
-        (padded.chunks_exact_mut(area(shape.padded())), input.chunks_exact(area(shape.size)));
-    for (plane, source) in planes.zip(sources) {
-        plane[..top * pitch].fill(0.0);
-        let end = plane.len() - bottom * pitch;
-        plane[end..].fill(0.0);
-        let rows = plane[top * pitch..end].chunks_exact_mut(pitch);
-        for (row, source) in rows.zip(source.chunks_exact(w)) {
-            row[..left].fill(0.0);
-            row[left..left + w].copy_from_slice(source);
-            row[pitch - right..].fill(0.0);
+    let [[top, _], [left, _]] = shape.padding;
+    let parts = layout.step.min(shape.kernel[1]);
+    let planes = padded.chunks_exact_mut(layout.plane).zip(input.chunks_exact(area(shape.size)));
+    for (plane, source) in planes {
+        for (y, row) in plane.chunks_exact_mut(layout.pitch).enumerate() {
+            let inside = y.checked_sub(top).filter(|&y| y < shape.size[0]);
+            let Some(y) = inside else {
+                row.fill(0.0);
+                continue;
+            };
+            let source = &source[y * w..(y + 1) * w];
+            for (part, to) in row.chunks_exact_mut(layout.part).take(parts).enumerate() {
+                let before = left.saturating_sub(part).div_ceil(layout.step).min(to.len());
+                let first = (before * layout.step + part).checked_sub(left);
+                let from = first.and_then(|first| source.get(first..)).unwrap_or_default();
+                let count = from.len().div_ceil(layout.step).min(to.len() - before);
+                to[..before].fill(0.0);
+                to[before + count..].fill(0.0);
+                every(&mut to[before..before + count], from, layout.step);
+            }
         }
     }
-    padded
+}
+
+multiversion! {
+    /// Every `step`-th value of `from`, beginning with its first.
+    fn every(to: &mut [f32], from: &[f32], step: usize) {
+        match step {
+            1 => to.copy_from_slice(&from[..to.len()]),
+            2 => {
+                let (pairs, rest) = from.as_chunks::<2>();
+                let (whole, last) = to.split_at_mut(to.len().min(pairs.len()));
+                for (to, [value, _]) in whole.iter_mut().zip(pairs) {
+                    *to = *value;
+                }
+                last.copy_from_slice(&rest[..last.len()]);
+            }
+            _ => {
+                for (to, from) in to.iter_mut().zip(from.iter().step_by(step)) {
+                    *to = *from;
+                }
+            }
+        }
+    }
 }
 
 fn depthwise(
@@ -374,29 +416,34 @@ fn depthwise(
     for (map, values) in output.chunks_exact_mut(positions).enumerate() {
         let (image, filter) = (map / shape.out, map % shape.out);
         let from = (image * shape.channels + filter / per_channel) * plane;
-        let window =
-            Window { channels: 1, plane, pitch, kernel: shape.kernel, step: shape.stride[1] };
         let weight = &weight[filter * taps..(filter + 1) * taps];
-        filter_plane(values, out_w, &input[from..from + plane], weight, shape.stride[0], &window);
+        let plane = Plane { values: &input[from..from + plane], pitch };
+        filter_plane(values, out_w, &plane, weight, shape.kernel, shape.stride);
         epilogue.apply_to_channel(filter, values);
     }
 }
 
+/// A channel with its padding, row after row.
+struct Plane<'a> {
+    values: &'a [f32],
+    pitch: usize,
+}
+
 multiversion! {
     /// One filter over one plane.
-    fn filter_plane(values: &mut [f32], out_w: usize, plane: &[f32], weight: &[f32], stride_y: usize, window: &Window) {
+    fn filter_plane(values: &mut [f32], out_w: usize, plane: &Plane<'_>, weight: &[f32], kernel: [usize; 2], stride: [usize; 2]) {
         for (y, row) in values.chunks_exact_mut(out_w).enumerate() {
             row.fill(0.0);
-            for ky in 0..window.kernel[0] {
-                let line = &plane[(y * stride_y + ky) * window.pitch..][..window.pitch];
-                for kx in 0..window.kernel[1] {
-                    let (w, line) = (weight[ky * window.kernel[1] + kx], &line[kx..]);
-                    if window.step == 1 {
+            for ky in 0..kernel[0] {
+                let line = &plane.values[(y * stride[0] + ky) * plane.pitch..][..plane.pitch];
+                for kx in 0..kernel[1] {
+                    let (w, line) = (weight[ky * kernel[1] + kx], &line[kx..]);
+                    if stride[1] == 1 {
                         for (v, x) in row.iter_mut().zip(line) {
                             *v += w * x;
                         }
                     } else {
-                        for (v, x) in row.iter_mut().zip(line.iter().step_by(window.step)) {
+                        for (v, x) in row.iter_mut().zip(line.iter().step_by(stride[1])) {
                             *v += w * x;
                         }
                     }

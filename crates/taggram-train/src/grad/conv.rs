@@ -231,13 +231,20 @@ impl Conv {
                     continue;
                 }
                 let start = low * self.stride[1] + kw - self.before[1];
-                if self.stride[1] == 1 {
-                    to[low..high].copy_from_slice(&from[start..start + high - low]);
-                } else {
-                    to[low..high]
+                let to = &mut to[low..high];
+                match self.stride[1] {
+                    1 => to.copy_from_slice(&from[start..start + to.len()]),
+                    // Pairs, because the compiler makes vectors of them.
+                    2 => {
+                        let (last, whole) = to.split_last_mut().expect("not empty: seen above");
+                        let pairs = from[start..].as_chunks::<2>().0;
+                        whole.iter_mut().zip(pairs).for_each(|(t, [f, _])| *t = *f);
+                        *last = from[start + 2 * whole.len()];
+                    }
+                    step => to
                         .iter_mut()
-                        .zip(from[start..].iter().step_by(self.stride[1]))
-                        .for_each(|(t, f)| *t = *f);
+                        .zip(from[start..].iter().step_by(step))
+                        .for_each(|(t, f)| *t = *f),
                 }
             }
         }
@@ -266,14 +273,18 @@ impl Conv {
             for (from, row) in line[at..].chunks_exact(width).zip(rows.clone()) {
                 let Some(input_row) = self.input_row(row, kh) else { continue };
                 let to = &mut x[channel * plane + input_row * self.width..][..self.width];
-                if self.stride[1] == 1 {
-                    add(&mut to[start..start + high - low], &from[low..high]);
-                } else {
-                    to[start..]
-                        .iter_mut()
-                        .step_by(self.stride[1])
-                        .zip(&from[low..high])
-                        .for_each(|(t, f)| *t += f);
+                let from = &from[low..high];
+                match self.stride[1] {
+                    1 => add(&mut to[start..start + from.len()], from),
+                    2 => {
+                        let (last, whole) = from.split_last().expect("not empty: seen above");
+                        to[start + 2 * whole.len()] += last;
+                        let pairs = to[start..].as_chunks_mut::<2>().0;
+                        pairs.iter_mut().zip(whole).for_each(|([t, _], f)| *t += f);
+                    }
+                    step => {
+                        to[start..].iter_mut().step_by(step).zip(from).for_each(|(t, f)| *t += f);
+                    }
                 }
             }
         }
