@@ -113,6 +113,11 @@ impl Teacher {
             said.insert(track.id.clone(), patches);
         }
         let width = said.values().next().map_or(0, |p| p.width);
+        if width == 0 {
+            let found = if said.is_empty() { "it has no songs" } else { "its rows hold no values" };
+            let message = format!("{found}, so there is nothing to learn from it");
+            return Err(fault(path, ErrorKind::Malformed, message));
+        }
         Ok(Self { path: path.to_path_buf(), width, said })
     }
 

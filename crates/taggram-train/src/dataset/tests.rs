@@ -199,6 +199,16 @@ fn teachers_never_speak_of_test_songs() {
     assert_eq!(teacher.probabilities(&d, &split).unwrap().get("a.00003").unwrap(), [6.0, 7.0]);
 }
 
+#[test]
+fn a_teacher_without_values_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let array = folder.path().join("tags_f32.npy");
+    write_npy(&array, DType::F32, &[2, 0], &[]);
+    fs::write(folder.path().join("tags_rows.txt"), "a.00000\na.00001\n").unwrap();
+    let message = Teacher::open(&array).unwrap_err().to_string();
+    assert!(message.contains("tags_f32.npy") && message.contains("no"), "{message}");
+}
+
 /// A taggram of six patches heard in stretches of a third of the song: five of two patches each, each their mean, on the
 /// scale of the whole songs' targets.
 #[test]
