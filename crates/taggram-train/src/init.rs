@@ -179,24 +179,20 @@ mod tests {
             let data: Vec<f32> = (0..shape[0] * shape[1]).map(|i| (i as f32 * 1.3).cos()).collect();
             let kernel = Tensor::new([1, 1, shape[0], shape[1]], data);
             let moved = grid.moved(&kernel, to).unwrap();
-            let middle = |n: usize| ((n - 1) / 2) as f64;
-            let (mut theirs, mut ours) = (0.0, 0.0);
-            for t in 0..shape[0] {
-                for b in 0..shape[1] {
-                    let at = 20.0 + (t as f64 - middle(shape[0])) * grid.frames;
-                    let tone =
-                        if shape[1] == 1 { 1.0 } else { between(&bands, b as f64 * grid.bands) };
-                    theirs += f64::from(kernel.data[t * shape[1] + b]) * between(&time, at) * tone;
-                }
-            }
-            for t in 0..to[0] {
-                for b in 0..to[1] {
-                    let tone = if to[1] == 1 { 1.0 } else { bands[b] };
-                    ours += f64::from(moved.data[t * to[1] + b])
-                        * time[20 + t - (to[0] - 1) / 2]
-                        * tone;
-                }
-            }
+            let middle = |n: usize| (n - 1) / 2;
+            // What a kernel says of a sound, given by frame and band of the kernel.
+            let says = |kernel: &Tensor, width: usize, sound: &dyn Fn(usize, usize) -> f64| {
+                let each = kernel.data.iter().enumerate();
+                each.map(|(i, &w)| f64::from(w) * sound(i / width, i % width)).sum::<f64>()
+            };
+            let theirs = says(&kernel, shape[1], &|t, b| {
+                let at = 20.0 + (t as f64 - middle(shape[0]) as f64) * grid.frames;
+                let tone = if shape[1] == 1 { 1.0 } else { between(&bands, b as f64 * grid.bands) };
+                between(&time, at) * tone
+            });
+            let ours = says(&moved, to[1], &|t, b| {
+                time[20 + t - middle(to[0])] * if to[1] == 1 { 1.0 } else { bands[b] }
+            });
             assert!(
                 (theirs - ours).abs() < 1e-3 * theirs.abs().max(1.0),
                 "{shape:?}: {theirs} {ours}"
