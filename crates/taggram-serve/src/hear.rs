@@ -11,8 +11,8 @@ use utoipa::ToSchema;
 
 use crate::Service;
 use crate::options::{Format, Options, Theme};
-use crate::pipe::{SharedTurn, hold};
 use crate::problem::{Code, Problem};
+use crate::turns::{SharedTurn, hold};
 
 /// Columns and bands of a spectrogram in JSON, at most.
 const COLUMNS: usize = 1000;

@@ -9,15 +9,7 @@ use tokio::sync::mpsc::error::TryRecvError;
 
 use crate::hear::Cancel;
 use crate::problem::Problem;
-use crate::turns::Turn;
-
-/// A turn that the reader and the listener of one song share.
-pub(crate) type SharedTurn = Arc<Mutex<Turn>>;
-
-/// The turn, whatever happened to another holder.
-pub(crate) fn hold(turn: &SharedTurn) -> std::sync::MutexGuard<'_, Turn> {
-    turn.lock().unwrap_or_else(PoisonError::into_inner)
-}
+use crate::turns::{SharedTurn, hold};
 
 /// Why a body ended before its end, if it did.
 #[derive(Clone, Default)]

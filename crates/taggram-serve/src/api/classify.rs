@@ -1,6 +1,6 @@
 //! `POST /v1/classify`: a song in, its genre out.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Json;
@@ -85,21 +85,18 @@ pub(crate) async fn answer(
     service.metrics.receive.observe(start.elapsed().as_secs_f64());
     let place = service.queue.share(1).ok_or_else(|| service.busy())?;
     let start = Instant::now();
-    let turn = service.turns.wait().await;
-    service.metrics.wait.observe(start.elapsed().as_secs_f64());
-
     let cancel = CancelOnDrop(Cancel::default());
     let task = Task { service: service.clone(), model, name, options, cancel: cancel.0.clone() };
-    let working = tokio::task::spawn_blocking(move || {
-        let turn = Arc::new(Mutex::new(turn));
-        let answer = hear(&task, Source::Bytes(bytes), &turn, |_| {});
+    let answer = service.turns.run(move |turn| {
+        task.service.metrics.wait.observe(start.elapsed().as_secs_f64());
+        let answer = hear(&task, Source::Bytes(bytes), turn, |_| {});
         // What a request holds is given back when it is worked off, not when its client leaves.
         drop((place, memory, guest));
         answer
     });
-    working.await.unwrap_or_else(|e| {
+    answer.await.unwrap_or_else(|| {
         service.metrics.panics.inc();
-        Err(Problem::new(Code::Bug, format!("the song could not be worked on: {e}")))
+        Err(Problem::new(Code::Bug, "the song could not be worked on"))
     })
 }
 
