@@ -10,7 +10,7 @@
 //! ```
 //!
 //! A request goes through [`router`]: its body is read within bounds (`arriving`, `upload`), it gets
-//! a place in the queue and a turn at a processor (`turns`, `slices`), is listened to through
+//! a place in the queue and a turn at a processor (`turns`), is listened to through
 //! [`taggram::listen_while`] on a thread that may block (`hear`), and answered (`api`). No body
 //! touches the disk.
 
@@ -31,7 +31,6 @@ mod problem;
 mod router;
 mod server;
 mod service;
-mod slices;
 mod turns;
 mod upload;
 
@@ -82,7 +81,6 @@ pub fn run(
         .worker_threads(service.config.cores.clamp(1, 4))
         .max_blocking_threads(service.config.queue + service.config.cores + 1)
         .thread_name("serve")
-        .on_thread_start(slices::moves_bytes)
         .enable_all()
         .build()
         .map_err(ServeError::Start)?;

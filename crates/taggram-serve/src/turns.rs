@@ -164,7 +164,6 @@ impl Turns {
 
 /// Works on `song`, and on those that are next after it.
 fn work_off(mut song: Song, mut permit: Permit) {
-    crate::slices::computes();
     let turns = permit.0.clone();
     loop {
         let turn = Arc::new(Mutex::new(Turn::new(&turns, Some(permit))));

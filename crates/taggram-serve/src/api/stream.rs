@@ -19,7 +19,6 @@ use crate::hear::{Answer, Cancel, CancelOnDrop, Task, hear};
 use crate::options::Options;
 use crate::pipe::{Broken, Pipe};
 use crate::problem::{Code, Problem};
-use crate::slices;
 use crate::upload::Upload;
 
 /// Chunks of a body that wait for the decoder.
@@ -72,7 +71,6 @@ pub(crate) async fn classify(
     };
     let task = Task { service: service.clone(), model, name, options, cancel: cancel.0.clone() };
     let working = tokio::task::spawn_blocking(move || {
-        slices::computes();
         let mut teller = Teller { tell, begun: false, told: 0 };
         let result = hear(&task, Source::Stream(Box::new(pipe)), &turn, |l| teller.heard(&task, l));
         // A body that broke off is no shorter song.
