@@ -146,7 +146,9 @@ fn codec_rate_and_channels_do_not_change_the_answer() {
         }
     }
     flipped_clips.retain(|_, encodings| *encodings > 0);
-    println!("probabilities move by at most {farthest:?}; the genre changes for {flipped_clips:?} encodings");
+    println!(
+        "probabilities move by at most {farthest:?}; the genre changes for {flipped_clips:?} encodings"
+    );
     assert!(faults.is_empty(), "{} differ:\n{}", faults.len(), faults.join("\n"));
     assert!(flipped_clips.len() <= 1, "encodings change the genre: {flipped_clips:?}");
 }
