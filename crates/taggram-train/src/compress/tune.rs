@@ -21,6 +21,18 @@ pub(super) struct Tuner {
     data: crate::fit::Data,
 }
 
+/// Leaves a recipe one teacher, the whole model, and no songs but those of the dataset.
+fn taught_by_the_whole(recipe: &mut Recipe) {
+    recipe.data.teachers.clear();
+    recipe.data.genres_from.clear();
+    recipe.data.by_patch.clear();
+    recipe.data.unlabelled = None;
+    recipe.loss.teachers =
+        BTreeMap::from([(WHOLE.into(), TeacherLoss::Kl { weight: 1.0, temperature: 2.0 })]);
+    recipe.fit.select = Select::Last;
+    recipe.fit.patience = 0;
+}
+
 impl Tuner {
     /// Reads the train and validation songs of the recipe that is stored in `artifact`, and asks
     /// the whole model about the former.
@@ -35,13 +47,7 @@ impl Tuner {
                     "it was not trained by `taggram train`, so it holds no recipe that what is left could be tuned by",
                 )
             })?;
-        recipe.data.teachers.clear();
-        recipe.data.genres_from.clear();
-        recipe.data.unlabelled = None;
-        recipe.loss.teachers =
-            BTreeMap::from([(WHOLE.into(), TeacherLoss::Kl { weight: 1.0, temperature: 2.0 })]);
-        recipe.fit.select = Select::Last;
-        recipe.fit.patience = 0;
+        taught_by_the_whole(&mut recipe);
         let split = labelled(&recipe, dataset)?;
         let whole = says(artifact, dataset, &split.train)?;
         let data = crate::fit::Data {
@@ -90,5 +96,18 @@ impl Tuner {
             ])
         });
         Ok((calibration, metrics.unwrap_or_default()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_models_own_recipe_can_tune_it() {
+        let text = include_str!("../../../../recipes/default.toml");
+        let mut recipe = Recipe::parse(text, "default.toml").unwrap();
+        taught_by_the_whole(&mut recipe);
+        recipe.check().unwrap();
     }
 }
