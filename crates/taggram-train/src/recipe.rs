@@ -110,7 +110,8 @@ pub struct FitRecipe {
     #[serde(default)]
     pub average: f32,
     /// Weights to begin with, by the names of the layers: a model that is installed (`msd-musicnn`) or a file,
-    /// `.safetensors`, PyTorch's `.pt`/`.pth` or `.onnx`. Layers that it does not have start afresh.
+    /// `.safetensors`, PyTorch's `.pt`/`.pth` or `.onnx`. Layers that it does not have start afresh; kernels of a model on another mel
+    /// spectrogram are brought onto the frames and bands of this recipe.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init: Option<String>,
     /// Layers whose names start so keep their (imported) weights.
