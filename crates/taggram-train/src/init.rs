@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use taggram_features::{FrontEnd, Map, mel::hz_to_mel};
-use taggram_model::{Body, Network, Tensor, Weights};
+use taggram_model::{Body, Network, Tensor, Weights, builder::same};
 
 use crate::error::{ErrorKind, TrainError};
 
@@ -88,14 +88,16 @@ impl Grid {
         let &[out, inputs, from_frames, from_bands] = &kernel.shape[..] else {
             return Ok(kernel.clone());
         };
+        let short = |what: String| {
+            move |needed: usize| {
+                format!("its {what} are fewer than the {needed} that those of the model span here")
+            }
+        };
         // Where the middle of a kernel lies: padding keeps it over its frame. Over the bands it has no place of its own.
-        let over_time = spread(from_frames, frames, self.frames, |n| (n.max(1) - 1) / 2)
-            .map_err(|needed| format!("its {frames} frames are fewer than the {needed} that those of the model span here"))?;
-        let over_bands = spread(from_bands, bands, self.bands, |_| 0).map_err(|needed| {
-            format!(
-                "its {bands} bands are fewer than the {needed} that those of the model span here"
-            )
-        })?;
+        let over_time = spread(from_frames, frames, self.frames, |n| same([n, 1])[0][0])
+            .map_err(short(format!("{frames} frames")))?;
+        let over_bands = spread(from_bands, bands, self.bands, |_| 0)
+            .map_err(short(format!("{bands} bands")))?;
         let mut data = vec![0.0; out * inputs * frames * bands];
         for (from, to) in kernel
             .data
@@ -128,12 +130,13 @@ fn spread(
     if from == to {
         return Ok((0..from).map(|i| vec![(i, 1.0)]).collect());
     }
-    let place = |i: usize| (i as f64 - middle(from) as f64) * step + middle(to) as f64;
-    let reach = |i: usize| (place(i) - middle(to) as f64).abs().ceil() as usize;
+    let from_middle = |i: usize| (i as f64 - middle(from) as f64) * step;
+    let reach = |i: usize| from_middle(i).abs().ceil() as usize;
     let needed = reach(0) + reach(from.max(1) - 1) + 1;
     (0..from)
         .map(|i| {
-            let (below, share) = (place(i).floor(), place(i).fract() as f32);
+            let place = from_middle(i) + middle(to) as f64;
+            let (below, share) = (place.floor(), place.fract() as f32);
             let both = [(below, 1.0 - share), (below + 1.0, share)];
             both.into_iter()
                 .filter(|&(_, share)| share > 0.0)

@@ -112,6 +112,7 @@ pub fn prune(
     if recipe.take == Take::Dead {
         return prune_dead(artifact, recipe, notice);
     }
+    let filters = recipe.take == Take::Filters;
     let mut made = match &artifact.description.body {
         Body::Network { quantisation: Some(_), .. } => {
             return Err(cannot(artifact, "it is quantised: prune first, then quantize"));
@@ -124,7 +125,7 @@ pub fn prune(
                     "its classifier has no layers of weights; prune works on networks and dense classifiers",
                 ));
             }
-            if recipe.take == Take::Filters {
+            if filters {
                 return Err(cannot(
                     artifact,
                     "it is a dense classifier, which is small enough to be fast: take = \"weights\" makes its file smaller",
@@ -133,18 +134,18 @@ pub fn prune(
             classifier_weights(artifact, dataset, recipe, notice)?
         }
     };
-    let what = match recipe.take {
-        Take::Weights => format!("{:.0} % of its weights are 0.", 100.0 * recipe.share),
-        Take::Filters | Take::Dead => {
-            format!("{:.0} % of its filters were taken out.", 100.0 * recipe.share)
-        }
+    let gone = 100.0 * recipe.share;
+    let what = if filters {
+        format!("{gone:.0} % of its filters were taken out.")
+    } else {
+        format!("{gone:.0} % of its weights are 0.")
     };
     sign(&mut made, &CompressRecipe::Prune(recipe.clone()), &what)?;
-    let storage = match (recipe.take, recipe.int8) {
-        (Take::Weights, true) => Storage::SparseInt8,
-        (Take::Weights, false) => Storage::SparseF16,
-        (Take::Filters | Take::Dead, true) => Storage::Int8,
-        (Take::Filters | Take::Dead, false) => Storage::F16,
+    let storage = match (filters, recipe.int8) {
+        (false, true) => Storage::SparseInt8,
+        (false, false) => Storage::SparseF16,
+        (true, true) => Storage::Int8,
+        (true, false) => Storage::F16,
     };
     Ok(Compressed { artifact: made, storage })
 }
@@ -238,14 +239,12 @@ fn network(
     for step in 1..=recipe.steps {
         let share = recipe.share_after(step);
         let mut zeros = BTreeMap::new();
-        match recipe.take {
-            Take::Weights => zeros = smallest(&mut weights, &layers, share),
-            Take::Filters | Take::Dead => {
-                // Of what the last step has left, so that the whole comes to `share`.
-                let before = recipe.share_after(step - 1);
-                (network, weights) =
-                    shrink(&network, &weights, 1.0 - (1.0 - share) / (1.0 - before))?;
-            }
+        if recipe.take == Take::Filters {
+            // Of what the last step has left, so that the whole comes to `share`.
+            let before = recipe.share_after(step - 1);
+            (network, weights) = shrink(&network, &weights, 1.0 - (1.0 - share) / (1.0 - before))?;
+        } else {
+            zeros = smallest(&mut weights, &layers, share);
         }
         notice(&format!("step {step} of {}: {:.0} % gone", recipe.steps, 100.0 * share));
         let how = (recipe.epochs, recipe.rate);
