@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Training speed beside PyTorch's, in one run on the same threads.
 
-    cargo build --release -p taggram-train --example training_speed
-    python3 bench/training/run.py [--threads 2] [--seconds 10] [--rounds 3] [--out FILE.md]
+    cargo build --release --workspace --example training_speed [--features libtorch]
+    python3 bench/training/run.py [--threads 2] [--seconds 10] [--rounds 3] [--libtorch] [--out FILE.md]
 
-Needs PyTorch in the Python that runs it. Both sides do whole updates (forward, cross-entropy,
+Needs PyTorch in the Python that runs it; --libtorch also times the build with that feature (docs/gpu.md). Both sides do whole updates (forward, cross-entropy,
 backward, Adam) of the same network on one batch of 16 random patches, float32. The sides take turns, so that a
 machine's mood hits both; the median of the rounds counts. Besides samples per second of wall
 time it gives samples per second of CPU time, which other programs on the machine disturb less.
@@ -21,12 +21,12 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
-def ours(binary, name, threads, seconds):
+def ours(binary, name, threads, seconds, backend):
     """Samples per second of wall time and of CPU time; starting up is measured apart and taken off."""
 
     def run(length):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        out = subprocess.run([binary, name, str(threads), str(length)], check=True, capture_output=True, text=True).stdout
+        out = subprocess.run([binary, name, str(threads), str(length), *backend], check=True, capture_output=True, text=True).stdout
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         speed, count = out.split()
         return float(speed), int(count), after.ru_utime - before.ru_utime
@@ -94,16 +94,19 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--libtorch", action="store_true", help="also time taggram with its passes in libtorch")
     parser.add_argument("--out", help="also write the table to this file")
     parser.add_argument("--binary", default=os.path.join(ROOT, "target/release/examples/training_speed"))
     given = parser.parse_args()
     import torch
 
     sides = {
-        "taggram": lambda n: ours(given.binary, n, given.threads, given.seconds),
+        "taggram": lambda n: ours(given.binary, n, given.threads, given.seconds, []),
         "PyTorch": lambda n: torch_speed(n, given.threads, given.seconds, False),
         "PyTorch, channels last": lambda n: torch_speed(n, given.threads, given.seconds, True),
     }
+    if given.libtorch:
+        sides["taggram, libtorch"] = lambda n: ours(given.binary, n, given.threads, given.seconds, ["libtorch"])
     cpu = next((l.split(":")[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")), platform.machine())
     lines = [
         f"Machine: {cpu}, {os.cpu_count()} cores; {given.threads} threads; PyTorch {torch.__version__}; "

@@ -133,6 +133,27 @@ pub struct Train {
     /// Threads to use [default: one a processor]; the weights do not depend on it
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
+    /// What computes the passes (of a network's recipe)
+    #[arg(long, value_enum, default_value_t = Backend::Own)]
+    pub backend: Backend,
+}
+
+/// What computes a training.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Backend {
+    /// This program, on the processor
+    Own,
+    /// libtorch, on a GPU when there is one; needs a build with the feature `libtorch`
+    Libtorch,
+}
+
+impl From<Backend> for taggram_train::grad::Backend {
+    fn from(backend: Backend) -> Self {
+        match backend {
+            Backend::Own => Self::Own,
+            Backend::Libtorch => Self::Libtorch,
+        }
+    }
 }
 
 /// `KEY=VALUE`.

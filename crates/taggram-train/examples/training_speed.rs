@@ -1,12 +1,12 @@
 //! Training speed of two yardstick networks, for `bench/training/run.py`:
-//! `training_speed small-cnn|resnet18 THREADS SECONDS` prints samples per second of wall
+//! `training_speed small-cnn|resnet18 THREADS SECONDS [libtorch]` prints samples per second of wall
 //! time in whole updates (forward, loss, backward, Adam; batch 16), and how many samples in all.
 
 use std::time::{Duration, Instant};
 
 use taggram_model::architectures::{Heads, Resnet18};
 use taggram_model::{Network, NetworkBuilder, PoolKind};
-use taggram_train::grad::{Mode, Trainable};
+use taggram_train::grad::{Backend, Mode, Trainable};
 use taggram_train::loss::{LossRecipe, Targets, batch_loss};
 use taggram_train::optim::Optimiser;
 use taggram_train::rng::Rng;
@@ -34,8 +34,16 @@ fn resnet18() -> Network {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [name, threads, seconds] = arguments.as_slice() else {
-        return Err("usage: training_speed small-cnn|resnet18 THREADS SECONDS".into());
+    let (name, threads, seconds, backend) = match arguments.as_slice() {
+        [name, threads, seconds] => (name, threads, seconds, Backend::Own),
+        [name, threads, seconds, backend] if backend == "libtorch" => {
+            (name, threads, seconds, Backend::Libtorch)
+        }
+        _ => {
+            return Err(
+                "usage: training_speed small-cnn|resnet18 THREADS SECONDS [libtorch]".into()
+            );
+        }
     };
     let network = match name.as_str() {
         "small-cnn" => small_cnn(),
@@ -44,16 +52,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let limit = Duration::from_secs_f64(seconds.parse()?);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.parse()?).build()?;
-    let (speed, count) = pool.install(|| measure(network, limit))?;
+    let (speed, count) = pool.install(|| measure(network, backend, limit))?;
     println!("{speed:.2} {count}");
     Ok(())
 }
 
 fn measure(
     network: Network,
+    backend: Backend,
     limit: Duration,
 ) -> Result<(f64, usize), taggram_train::error::TrainError> {
     let mut trainable = Trainable::new(network, 1)?;
+    trainable.compute_with(backend)?;
     let length: usize = trainable.network().inputs[0].shape.iter().product();
     let mut rng = Rng::at(&[1]);
     let x: Vec<f32> = (0..BATCH * length).map(|_| rng.normal()).collect();

@@ -86,7 +86,7 @@ pub fn finish(
         let m = &evaluation.metrics;
         writeln!(
             said,
-            "{:<15} {:.1} % of {} songs (95 % {:.1}–{:.1}) · top-3 {:.1} % · mAP {:.3} · ROC-AUC {:.3} · ECE {:.3} · log loss {:.3}",
+            "{:<15} {:.1} % of {} songs (95 % {:.1}–{:.1}) · top-3 {:.1} % · mAP {:.3} · ROC-AUC {:.3} · ECE {:.3} (by chance {:.3}) · log loss {:.3}",
             evaluation.protocol,
             100.0 * m.accuracy,
             m.songs,
@@ -96,6 +96,7 @@ pub fn finish(
             m.mean_average_precision,
             m.roc_auc,
             m.expected_calibration_error,
+            m.calibration_error_by_chance.mean,
             m.log_loss
         )?;
         for failure in &evaluation.failed {

@@ -12,7 +12,7 @@ use taggram_train::train::known_share;
 use taggram_train::train_classifier::{HeadRecipe, train_classifier};
 
 use crate::Outcome;
-use crate::args::Train;
+use crate::args::{Backend, Train};
 use crate::work::stop_on_signal;
 
 /// The model that a run makes, in the run's folder.
@@ -37,6 +37,7 @@ pub fn run(arguments: &Train) -> anyhow::Result<Outcome> {
         folder: Some(arguments.out.clone()),
         resume: arguments.resume,
         threads: arguments.jobs.map_or(0, usize::from),
+        backend: arguments.backend.into(),
         stop: stop_on_signal("stopping after this update; once more to quit at once")?,
         ..RunOptions::default()
     };
@@ -82,6 +83,9 @@ pub fn run(arguments: &Train) -> anyhow::Result<Outcome> {
 fn head(arguments: &Train, mut recipe: HeadRecipe) -> anyhow::Result<Outcome> {
     if !arguments.replaced.is_empty() {
         anyhow::bail!("--set changes the recipe of a network, and this is one of a classifier");
+    }
+    if arguments.backend != Backend::Own {
+        anyhow::bail!("--backend is for a network's recipe, and this is one of a classifier");
     }
     if arguments.resume {
         anyhow::bail!("a classifier is trained in one go: there is nothing to resume");

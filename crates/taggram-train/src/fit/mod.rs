@@ -21,7 +21,7 @@ use crate::checkpoint::{Checkpoint, RunProgress};
 use crate::curves::{self, EpochRecord};
 use crate::error::{ErrorKind, TrainError};
 use crate::files::write_whole;
-use crate::grad::{Mode, Trainable};
+use crate::grad::{Backend, Mode, Trainable};
 use crate::loss::{LOGITS, batch_loss};
 use crate::optim::OptimiserState;
 use crate::recipe::{Recipe, Select};
@@ -92,7 +92,7 @@ impl Data {
     }
 }
 
-/// Where and how a training runs; nothing here changes its numbers.
+/// Where and how a training runs; nothing here changes its numbers, but for rounding by the backend.
 #[derive(Clone, Debug, Default)]
 pub struct RunOptions {
     /// Folder for `last.safetensors`, `curves.csv` and `curves.png`; none for no files.
@@ -101,6 +101,8 @@ pub struct RunOptions {
     pub resume: bool,
     /// Threads; 0 for all cores.
     pub threads: usize,
+    /// What computes the passes.
+    pub backend: Backend,
     /// Set (by Ctrl-C, say) to stop after the current update.
     pub stop: Arc<AtomicBool>,
     /// Weights to start from instead of random ones; heads of other sizes start afresh.
@@ -379,6 +381,9 @@ impl<'a> Run<'a> {
     }
 
     fn train(mut self, shown: &mut (dyn Progress + Send)) -> Result<Trained, TrainError> {
+        if let Some(device) = self.trainable.compute_with(self.options.backend)? {
+            shown.device(&device);
+        }
         let epochs = self.recipe.fit.epochs;
         shown.start(epochs, self.batches.per_epoch(), &self.progress.history);
         let mut ended = Ended::Finished;

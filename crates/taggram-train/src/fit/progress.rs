@@ -23,6 +23,8 @@ pub struct StepReport {
 
 /// Is told how a training goes on.
 pub trait Progress {
+    /// Before all else: what computes, when that is not this program itself.
+    fn device(&mut self, _device: &str) {}
     /// Before the first update: epochs and updates an epoch, and the epochs already done.
     fn start(&mut self, _epochs: usize, _steps: usize, _done: &[EpochRecord]) {}
     /// After every update.
@@ -71,6 +73,10 @@ fn meter(share: f64) -> String {
 }
 
 impl Progress for Terminal {
+    fn device(&mut self, device: &str) {
+        self.line(&format!("computed by {device}"));
+    }
+
     fn start(&mut self, epochs: usize, steps: usize, done: &[EpochRecord]) {
         (self.steps, self.epochs) = (steps, epochs);
         if std::io::stderr().is_terminal() {

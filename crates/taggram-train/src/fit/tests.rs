@@ -167,6 +167,42 @@ fn two_epochs_and_two_more_are_four() {
     assert!(error.contains("another recipe"), "{error}");
 }
 
+#[cfg(not(feature = "libtorch"))]
+#[test]
+fn libtorch_is_refused_where_it_is_not_built_in() {
+    let options = RunOptions { backend: Backend::Libtorch, ..RunOptions::default() };
+    let error = run(&recipe(), &data(), &options).unwrap_err().to_string();
+    assert!(error.contains("built without it") && error.contains("docs/gpu.md"), "{error}");
+}
+
+#[cfg(feature = "libtorch")]
+#[test]
+fn libtorch_trains_alike_and_goes_on_where_the_other_stopped() {
+    let (recipe, data) = (recipe(), data());
+    let own = run(&recipe, &data, &RunOptions::default()).unwrap();
+    let close = |found: &Trained, what: &str| {
+        assert_eq!(found.history.len(), own.history.len());
+        for (a, b) in found.history.iter().zip(&own.history) {
+            let apart = (a.train_loss - b.train_loss).abs();
+            assert!(apart < 1e-3 * b.train_loss, "{what}: {a:?}, own {b:?}");
+        }
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = RunOptions {
+        folder: Some(folder.path().into()),
+        resume: true,
+        backend: Backend::Libtorch,
+        ..RunOptions::default()
+    };
+    let whole = run(&recipe, &data, &RunOptions { folder: None, resume: false, ..options.clone() });
+    close(&whole.unwrap(), "libtorch");
+    // Half by each.
+    let network = network(&recipe, &data);
+    fit(&network, &data, &recipe, &options, &mut StopAfter(2, options.stop.clone())).unwrap();
+    options = RunOptions { stop: Arc::default(), backend: Backend::Own, ..options };
+    close(&run(&recipe, &data, &options).unwrap(), "two epochs by each");
+}
+
 #[test]
 fn a_diverging_run_says_where_and_keeps_the_last_good_epoch() {
     let (mut recipe, mut data) = (recipe(), data());

@@ -8,6 +8,8 @@ mod depthwise;
 mod gemm;
 mod init;
 mod layer;
+#[cfg(feature = "libtorch")]
+mod libtorch;
 mod norm;
 mod pass;
 mod pointwise;
@@ -39,6 +41,17 @@ pub enum Mode {
     },
     /// Running statistics, no dropout.
     Evaluate,
+}
+
+/// What computes the passes of a training.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Backend {
+    /// This program, on the processor: the same weights to the bit on any number of threads.
+    #[default]
+    Own,
+    /// libtorch, on the first GPU when there is one, else on the processor. A build feature,
+    /// `libtorch`; the weights agree with [`Backend::Own`]'s within rounding.
+    Libtorch,
 }
 
 /// A weight while it is trained.
@@ -78,6 +91,8 @@ pub struct Trainable {
     /// Gradients of the inputs are kept too (for checks).
     #[cfg(test)]
     input_gradients: Vec<Option<Vec<f32>>>,
+    #[cfg(feature = "libtorch")]
+    libtorch: Option<libtorch::Passes>,
 }
 
 impl From<NetworkError> for TrainError {
@@ -156,10 +171,41 @@ impl Trainable {
             batch: 0,
             #[cfg(test)]
             input_gradients: vec![None; network.inputs.len()],
+            #[cfg(feature = "libtorch")]
+            libtorch: None,
             network,
         };
         made.find_needs();
         Ok(made)
+    }
+
+    /// Chooses what computes the passes from now on; says where, when that is not this program.
+    ///
+    /// # Errors
+    /// libtorch is asked for, and this program was built without it.
+    pub fn compute_with(&mut self, backend: Backend) -> Result<Option<String>, TrainError> {
+        match backend {
+            Backend::Own => {
+                #[cfg(feature = "libtorch")]
+                {
+                    self.libtorch = None;
+                }
+                Ok(None)
+            }
+            #[cfg(feature = "libtorch")]
+            Backend::Libtorch => {
+                let passes = libtorch::Passes::new(rayon::current_num_threads());
+                let device = passes.device();
+                self.libtorch = Some(passes);
+                Ok(Some(device))
+            }
+            #[cfg(not(feature = "libtorch"))]
+            Backend::Libtorch => Err(TrainError::new(
+                "libtorch",
+                ErrorKind::Unsupported,
+                "this program was built without it; docs/gpu.md says how to build it in",
+            )),
+        }
     }
 
     /// Keeps the weights of nodes whose name starts with one of `prefixes` as they are,

@@ -72,12 +72,38 @@ impl Trainable {
         }
         self.mode = mode;
         self.batch = batch;
+        #[cfg(feature = "libtorch")]
+        if self.libtorch.is_some() {
+            return self.forward_in_libtorch(inputs);
+        }
         for (i, x) in inputs.iter().enumerate() {
             self.buffers[i].set_len(x.len());
             self.buffers[i].copy_from_slice(x);
         }
         for i in 0..self.layers.len() {
             self.layer_forward(i);
+        }
+        Ok(())
+    }
+
+    #[cfg(feature = "libtorch")]
+    fn forward_in_libtorch(&mut self, inputs: &[&[f32]]) -> Result<(), TrainError> {
+        let outputs = self
+            .network
+            .outputs
+            .iter()
+            .map(|name| self.value(name))
+            .collect::<Result<Vec<_>, _>>()?;
+        let Self { libtorch: Some(passes), network, layers, parameters, needs_gradient, .. } = self
+        else {
+            return Ok(());
+        };
+        let given: Vec<_> = inputs.iter().copied().zip(needs_gradient.iter().copied()).collect();
+        passes.forward(network, layers, parameters, &given, self.mode)?;
+        for value in outputs {
+            let buffer = &mut self.buffers[self.buffer_of[value]];
+            buffer.set_len(self.batch * self.lengths[value]);
+            passes.value(value, buffer)?;
         }
         Ok(())
     }
@@ -188,16 +214,28 @@ impl Trainable {
     /// # Errors
     /// An output that does not exist, or a gradient of another length than the output.
     pub fn backward(&mut self, outputs: &OutputGradients) -> Result<(), TrainError> {
-        let mut gradients: Vec<Option<Buffer>> = vec![None; self.lengths.len()];
+        let mut given: Vec<(usize, &[f32])> = Vec::with_capacity(outputs.len());
         for (name, gradient) in outputs {
-            let value = self.value(name)?;
             let needed = self.output(name)?.len();
             if gradient.len() != needed {
                 let message =
                     format!("its gradient has {} values, its batch {needed}", gradient.len());
                 return Err(TrainError::malformed(format!("output `{name}`"), message));
             }
-            let buffer = Buffer { data: gradient.clone(), len: needed };
+            given.push((self.value(name)?, gradient));
+        }
+        #[cfg(feature = "libtorch")]
+        if let Some(passes) = &mut self.libtorch {
+            passes.backward(&given, &mut self.parameters)?;
+            #[cfg(test)]
+            {
+                self.input_gradients = passes.gradients(self.network.inputs.len())?;
+            }
+            return Ok(());
+        }
+        let mut gradients: Vec<Option<Buffer>> = vec![None; self.lengths.len()];
+        for (value, gradient) in given {
+            let buffer = Buffer { data: gradient.to_vec(), len: gradient.len() };
             give(&mut gradients[value], buffer, &mut self.spare);
         }
         for i in (0..self.layers.len()).rev() {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use taggram_model::{Activation, Network, NetworkBuilder, Op, PoolKind, Weights};
 
-use super::{Mode, OutputGradients, Trainable};
+use super::{Backend, Mode, OutputGradients, Trainable};
 use crate::rng::Rng;
 
 /// A value of the textbook network: shape with the batch axis first.
@@ -460,7 +460,13 @@ fn weights_of(network: &Network, rng: &mut Rng) -> Weights {
     weights
 }
 
-fn check(name: &str, network: &Network, training: bool, failures: &mut Vec<String>) {
+fn check(
+    name: &str,
+    network: &Network,
+    training: bool,
+    backend: Backend,
+    failures: &mut Vec<String>,
+) {
     const BATCH: usize = 5;
     let mut rng = Rng::at(&[11]);
     let weights = weights_of(network, &mut rng);
@@ -484,6 +490,7 @@ fn check(name: &str, network: &Network, training: bool, failures: &mut Vec<Strin
         .collect();
 
     let mut trainable = Trainable::with_weights(network.clone(), &weights).unwrap();
+    trainable.compute_with(backend).unwrap();
     // Inputs want gradients too, as if something trainable lay before them.
     trainable.needs_gradient.fill(true);
     let mode = if training { Mode::Train { seed: 1, step: 0 } } else { Mode::Evaluate };
@@ -556,17 +563,27 @@ fn check(name: &str, network: &Network, training: bool, failures: &mut Vec<Strin
     }
 }
 
-#[test]
-fn every_operation_agrees_with_its_formula_and_its_differences() {
+fn check_all(backend: Backend) {
     let mut failures = Vec::new();
     for (name, network) in cases() {
-        check(name, &network, true, &mut failures);
+        check(name, &network, true, backend, &mut failures);
         // Only batch norm computes something else at rest.
         if network.nodes.iter().any(|n| matches!(n.op, Op::BatchNorm { .. })) {
-            check(name, &network, false, &mut failures);
+            check(name, &network, false, backend, &mut failures);
         }
     }
     assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
+}
+
+#[test]
+fn every_operation_agrees_with_its_formula_and_its_differences() {
+    check_all(Backend::Own);
+}
+
+#[cfg(feature = "libtorch")]
+#[test]
+fn every_operation_in_libtorch_agrees_with_its_formula_and_its_differences() {
+    check_all(Backend::Libtorch);
 }
 
 #[test]

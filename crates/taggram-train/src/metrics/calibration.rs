@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::counts::argmax;
+use super::intervals::{Interval, middle};
+use crate::rng::Rng;
 
 /// Bins of the expected calibration error and of the reliability plot, of equal width over 0…1.
 pub const ECE_BINS: usize = 15;
@@ -51,6 +53,37 @@ pub fn reliability(labels: &[usize], probabilities: &[Vec<f64>]) -> Vec<Reliabil
 pub fn ece(labels: &[usize], probabilities: &[Vec<f64>]) -> f64 {
     let gap = |b: &ReliabilityBin| b.songs as f64 * (b.confidence - b.accuracy).abs();
     reliability(labels, probabilities).iter().map(gap).sum::<f64>() / labels.len().max(1) as f64
+}
+
+/// The calibration error that chance alone gives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ChanceError {
+    /// Mean over drawings.
+    pub mean: f64,
+    /// The range of 95 % of the drawings.
+    pub range: Interval,
+}
+
+/// The [`ece`] of probabilities that mean exactly what they say: each song is drawn to be right with the probability of
+/// its most probable genre, `drawings` times. A bin of few songs is off by chance, and the error counts
+/// every bin's distance, so it is never 0: an error within this range is no evidence against the probabilities.
+pub fn ece_by_chance(probabilities: &[Vec<f64>], drawings: usize, seed: u64) -> ChanceError {
+    if probabilities.is_empty() || drawings == 0 {
+        return ChanceError::default();
+    }
+    let mut rng = Rng::at(&[seed, 0xca11]);
+    let bests: Vec<usize> = probabilities.iter().map(|row| argmax(row)).collect();
+    let mut errors: Vec<f64> = (0..drawings)
+        .map(|_| {
+            let drawn = probabilities.iter().zip(&bests).map(|(row, &best)| {
+                // Any other genre is a wrong one.
+                if f64::from(rng.unit()) < row[best] { best } else { best + 1 }
+            });
+            ece(&drawn.collect::<Vec<_>>(), probabilities)
+        })
+        .collect();
+    let mean = errors.iter().sum::<f64>() / drawings as f64;
+    ChanceError { mean, range: middle(&mut errors) }
 }
 
 /// Mean of −ln(probability of the true genre), natural logarithm.

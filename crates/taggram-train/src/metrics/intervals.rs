@@ -49,11 +49,14 @@ pub fn bootstrap<const N: usize>(
             list.push(value);
         }
     }
-    std::array::from_fn(|i| {
-        values[i].sort_by(f64::total_cmp);
-        let at = |q: f64| values[i][((resamples - 1) as f64 * q).round() as usize];
-        Interval { low: at(0.025), high: at(0.975) }
-    })
+    std::array::from_fn(|i| middle(&mut values[i]))
+}
+
+/// The range of the middle 95 % of at least one value.
+pub(super) fn middle(values: &mut [f64]) -> Interval {
+    values.sort_by(f64::total_cmp);
+    let at = |q: f64| values[((values.len() - 1) as f64 * q).round() as usize];
+    Interval { low: at(0.025), high: at(0.975) }
 }
 
 /// McNemar's exact test of two models on the same songs.

@@ -13,13 +13,14 @@ pub mod ranking;
 use serde::{Deserialize, Serialize};
 
 pub use calibration::{
-    ECE_BINS, ReliabilityBin, apply_temperature, brier, ece, fit_temperature, log_loss, reliability,
+    ChanceError, ECE_BINS, ReliabilityBin, apply_temperature, brier, ece, ece_by_chance,
+    fit_temperature, log_loss, reliability,
 };
 pub use counts::{Averages, Confusion, GenreScore, argmax, top_k_accuracy};
 pub use intervals::{Interval, McNemar, bootstrap, mcnemar, wilson};
 pub use ranking::{average_precision, pr_curve, roc_auc, roc_curve};
 
-/// Resamples of a bootstrap interval.
+/// Resamples of a bootstrap interval, drawings of the calibration error.
 const RESAMPLES: usize = 1000;
 
 /// Every figure of a report. Shares and scores are 0…1.
@@ -49,6 +50,9 @@ pub struct Metrics {
     pub roc_auc_interval: Interval,
     /// Expected calibration error, 15 bins of equal width.
     pub expected_calibration_error: f64,
+    /// What the calibration error would be if every probability meant what it says.
+    #[serde(default)]
+    pub calibration_error_by_chance: ChanceError,
     /// Mean of −ln(probability of the true genre).
     pub log_loss: f64,
     /// Mean over songs of the squared distance between probabilities and truth, 0…2.
@@ -102,6 +106,7 @@ impl Metrics {
             roc_auc,
             roc_auc_interval: resampled[2],
             expected_calibration_error: ece(labels, probabilities),
+            calibration_error_by_chance: ece_by_chance(probabilities, RESAMPLES, seed),
             log_loss: log_loss(labels, probabilities),
             brier: brier(labels, probabilities),
             genres: confusion.genre_scores(genres, labels, &rows),

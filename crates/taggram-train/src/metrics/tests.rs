@@ -182,3 +182,24 @@ fn temperature_undoes_sharpening() {
     let back: Vec<Vec<f64>> = sharp.iter().map(|r| apply_temperature(r, fitted)).collect();
     assert!(ece(&labels, &back) < ece(&labels, &sharp));
 }
+
+#[test]
+fn chance_alone_has_a_calibration_error() {
+    // One bin of `n` songs at 0.7: |right / n − 0.7| is half a normal of deviation √(0.21 / n).
+    for n in [100, 400] {
+        let rows = vec![vec![0.3, 0.7]; n];
+        let found = ece_by_chance(&rows, 4000, 3);
+        let deviation = (0.21 / n as f64).sqrt();
+        close(
+            "mean",
+            found.mean,
+            deviation * (2.0 / std::f64::consts::PI).sqrt(),
+            0.05 * deviation,
+        );
+        close("upper end", found.range.high, 2.24 * deviation, 0.15 * deviation);
+        assert!(found.range.low < 0.1 * deviation, "{found:?}");
+    }
+    // What is said with certainty is never wrong by chance.
+    assert_eq!(ece_by_chance(&vec![vec![1.0, 0.0]; 9], 100, 3), ChanceError::default());
+    assert_eq!(ece_by_chance(&[], 100, 3), ChanceError::default());
+}

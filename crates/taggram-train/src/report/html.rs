@@ -68,7 +68,13 @@ fn overview(evaluations: &[Evaluation]) -> String {
             with(m.mean_average_precision, m.mean_average_precision_interval)
         }),
         ("ROC-AUC, macro", |m| with(m.roc_auc, m.roc_auc_interval)),
-        ("expected calibration error", |m| format!("{:.3}", m.expected_calibration_error)),
+        ("expected calibration error", |m| {
+            let chance = m.calibration_error_by_chance;
+            format!(
+                "{:.3} (by chance {:.3}, {:.3}–{:.3})",
+                m.expected_calibration_error, chance.mean, chance.range.low, chance.range.high
+            )
+        }),
         ("log loss", |m| format!("{:.3}", m.log_loss)),
         ("Brier score", |m| format!("{:.3}", m.brier)),
     ];
@@ -212,7 +218,8 @@ const DEFINITIONS: &str = "<h2>What the figures mean</h2>
 <p>One row is one song. <b>Accuracy</b>: share of songs whose most probable genre is theirs, with Wilson's 95&nbsp;% interval. \
 <b>Macro</b> averages count each genre alike, <b>weighted</b> ones each song. <b>Mean average precision</b> and <b>ROC-AUC</b>: each genre \
 against the rest, then the mean over genres. Intervals beside them: 1,000 bootstrap resamples of the songs. \
-<b>Expected calibration error</b>: the gap between confidence and accuracy, 15 bins of equal width. \
+<b>Expected calibration error</b>: the gap between confidence and accuracy, 15 bins of equal width; <b>by chance</b> is what probabilities that mean \
+exactly what they say show on as many songs (mean and 95&nbsp;% range of 1,000 drawings). \
 <b>Log loss</b>: mean of &minus;ln p(true genre). <b>Brier score</b>: squared distance of the probabilities from the truth, 0 to 2.</p>
 ";
 
