@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use taggram_train::compress::{self, CompressRecipe, Compressed, Take};
+use taggram_train::compress::{self, CompressRecipe, Compressed};
 use taggram_train::dataset::Dataset;
 use taggram_train::fit::{RunOptions, Terminal};
 
@@ -58,22 +58,19 @@ pub fn run(arguments: &Compress) -> anyhow::Result<Outcome> {
     if let (Some(dataset), true) = (&mut dataset, genres) {
         dataset.use_genres(&artifact.description.labels)?;
     }
-    let needed = || anyhow::anyhow!("songs are learnt from here: name a dataset with --data");
     let mut notice = |text: &str| eprintln!("{text}");
     let mut progress = Terminal::default();
     let Compressed { artifact, storage } = match &recipe {
         CompressRecipe::Quantize(recipe) => {
             compress::quantize(&artifact, dataset.as_ref(), recipe, &mut notice)?
         }
-        CompressRecipe::Prune(recipe) if recipe.take == Take::Dead => {
-            compress::prune_dead(&artifact, recipe, &mut notice)?
-        }
         CompressRecipe::Prune(recipe) => {
-            let dataset = dataset.as_ref().ok_or_else(needed)?;
-            compress::prune(&artifact, dataset, recipe, &mut progress, &mut notice)?
+            compress::prune(&artifact, dataset.as_ref(), recipe, &mut progress, &mut notice)?
         }
         CompressRecipe::Distill(recipe) => {
-            let dataset = dataset.as_ref().ok_or_else(needed)?;
+            let dataset = dataset.as_ref().ok_or_else(|| {
+                anyhow::anyhow!("the student learns from songs: name a dataset with --data")
+            })?;
             let name = arguments.out.file_stem().map_or("student".into(), |s| s.to_string_lossy());
             let options = RunOptions {
                 stop: stop_on_signal("stopping after this update; once more to quit at once")?,

@@ -6,7 +6,8 @@ use taggram_model::musicnn::MusicnnRunner;
 use taggram_model::{Body, Engine, NetworkBuilder, Op, PoolKind, Storage};
 
 use super::*;
-use crate::compress::{CompressRecipe, Prune, Take, prune_dead};
+use crate::compress::{CompressRecipe, Prune, Take, prune};
+use crate::fit::Quiet;
 use crate::grad::Trainable;
 use crate::rng::Rng;
 
@@ -229,7 +230,7 @@ fn models_say_what_was_taken_out_or_that_there_is_nothing() {
     let layer = network.nodes.iter().find(|n| is_source(n)).unwrap().name.clone();
     kill(&mut artifact.weights, &layer, [0]);
     let (mut said, beside) = (String::new(), artifact.weights.len());
-    let result = prune_dead(&artifact, &recipe, &mut |text| said.push_str(text));
+    let result = prune(&artifact, None, &recipe, &mut Quiet, &mut |text| said.push_str(text));
     match result {
         Ok(made) => {
             assert_ne!(made.storage, Storage::Int8);
@@ -240,7 +241,8 @@ fn models_say_what_was_taken_out_or_that_there_is_nothing() {
             let bytes = made.artifact.write(made.storage).unwrap();
             let read = taggram_model::Artifact::read(&bytes).unwrap();
             assert_eq!(read.description, description.clone());
-            let error = prune_dead(&read, &recipe, &mut |_| {}).err().unwrap().to_string();
+            let error =
+                prune(&read, None, &recipe, &mut Quiet, &mut |_| {}).err().unwrap().to_string();
             assert!(error.contains("nothing to take out"), "{error}");
         }
         Err(error) => assert!(error.to_string().contains("needs them"), "{error}"),
@@ -249,7 +251,7 @@ fn models_say_what_was_taken_out_or_that_there_is_nothing() {
     if let Body::Network { quantisation, .. } = &mut artifact.description.body {
         *quantisation = Some(taggram_model::Quantisation::default());
     }
-    let error = prune_dead(&artifact, &recipe, &mut |_| {}).err().unwrap().to_string();
+    let error = prune(&artifact, None, &recipe, &mut Quiet, &mut |_| {}).err().unwrap().to_string();
     assert!(error.contains("prune first"), "{error}");
     let text = std::fs::read_to_string(concat!(
         env!("CARGO_MANIFEST_DIR"),

@@ -1,8 +1,8 @@
 //! Models made smaller and faster: what `taggram compress` does.
 //!
 //! - [`quantize()`]: integer arithmetic after training, with ranges found on calibration songs;
-//! - [`prune()`]: weights or whole filters taken away step by step, the rest tuned in between;
-//! - [`prune_dead`]: filters that make nothing but a constant taken out, without songs or tuning;
+//! - [`prune()`]: weights or whole filters taken away step by step, the rest tuned in between; or filters that make
+//!   nothing but a constant taken out, without songs or tuning;
 //! - [`distill()`]: a small student that learns what one or several models say.
 //!
 //! Each is a recipe: a TOML file whose `method` says which, and whose numbers are stored in the
@@ -28,7 +28,7 @@ use crate::error::{ErrorKind, TrainError};
 
 pub use dead::{Layer, take_out};
 pub use distill::{Distill, distill, student};
-pub use prune::{Prune, Take, prune, prune_dead};
+pub use prune::{Prune, Take, prune};
 pub use quantize::{Arithmetic, Quantize, quantize};
 pub use ranges::{RangeBy, RangeFinder};
 pub use surgery::shrink;

@@ -98,13 +98,14 @@ impl Prune {
     }
 }
 
-/// Prunes `artifact`, tuning it on the train songs of its own recipe's split.
+/// Prunes `artifact`, tuning it on the train songs of its own recipe's split; what is dead is taken out without songs.
 ///
 /// # Errors
-/// A model without layers, without a recipe to tune it by, or of arithmetic that cannot be tuned.
+/// A model without layers, without a recipe to tune it by, or of arithmetic that cannot be tuned;
+/// no dataset to tune it on.
 pub fn prune(
     artifact: &Artifact,
-    dataset: &Dataset,
+    dataset: Option<&Dataset>,
     recipe: &Prune,
     progress: &mut (dyn Progress + Send),
     notice: &mut dyn FnMut(&str),
@@ -112,6 +113,8 @@ pub fn prune(
     if recipe.take == Take::Dead {
         return prune_dead(artifact, recipe, notice);
     }
+    let dataset = dataset
+        .ok_or_else(|| cannot(artifact, "what is left of it is tuned on songs: give a dataset"))?;
     let filters = recipe.take == Take::Filters;
     let mut made = match &artifact.description.body {
         Body::Network { quantisation: Some(_), .. } => {
@@ -156,7 +159,7 @@ pub fn prune(
 /// # Errors
 /// A model without a network of its own, one that is quantised, and one without dead filters
 /// that could go.
-pub fn prune_dead(
+fn prune_dead(
     artifact: &Artifact,
     recipe: &Prune,
     notice: &mut dyn FnMut(&str),

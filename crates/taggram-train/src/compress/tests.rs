@@ -137,7 +137,8 @@ fn models_that_a_method_cannot_help_get_a_sentence() {
         let error = quantize(&other, Some(&songs), &recipe, &mut quiet).err().unwrap();
         assert!(error.to_string().contains("it was made by Mel"), "{error}");
         other.description.recipe = "Imported from elsewhere".into();
-        let error = prune(&other, &songs, &Prune::default(), &mut Quiet, &mut quiet).err().unwrap();
+        let error =
+            prune(&other, Some(&songs), &Prune::default(), &mut Quiet, &mut quiet).err().unwrap();
         assert!(error.to_string().contains("not trained by `taggram train`"), "{error}");
     }
     if let taggram_model::Body::Network { quantisation, .. } = &mut artifact.description.body {
