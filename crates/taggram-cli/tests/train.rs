@@ -250,4 +250,10 @@ fn mistakes_in_recipes_and_datasets_are_named() {
     let output = train(&recipe, &dir.path().join("nowhere"), &out, &[]);
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("nowhere"), "{}", stderr(&output));
+    if cfg!(not(feature = "libtorch")) {
+        // Before songs are looked for.
+        let output = train(&recipe, &dir.path().join("nowhere"), &out, &["--backend", "libtorch"]);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).contains("built without it"), "{}", stderr(&output));
+    }
 }

@@ -22,6 +22,9 @@ pub fn run(arguments: &Train) -> anyhow::Result<Outcome> {
     if let Some(recipe) = HeadRecipe::load(&arguments.recipe)? {
         return head(arguments, recipe);
     }
+    let backend: taggram_train::grad::Backend = arguments.backend.into();
+    // Before songs are read, which takes a while.
+    backend.check()?;
     let text = std::fs::read_to_string(&arguments.recipe)
         .with_context(|| format!("{} could not be read", arguments.recipe.display()))?;
     let place = arguments.recipe.display().to_string();
@@ -37,7 +40,7 @@ pub fn run(arguments: &Train) -> anyhow::Result<Outcome> {
         folder: Some(arguments.out.clone()),
         resume: arguments.resume,
         threads: arguments.jobs.map_or(0, usize::from),
-        backend: arguments.backend.into(),
+        backend,
         stop: stop_on_signal("stopping after this update; once more to quit at once")?,
         ..RunOptions::default()
     };

@@ -54,6 +54,20 @@ pub enum Backend {
     Libtorch,
 }
 
+impl Backend {
+    /// Refuses what this program was built without.
+    ///
+    /// # Errors
+    /// libtorch is asked for, and the build has it not.
+    pub fn check(self) -> Result<(), TrainError> {
+        if self == Self::Libtorch && !cfg!(feature = "libtorch") {
+            let message = "this program was built without it; docs/gpu.md says how to build it in";
+            return Err(TrainError::new("libtorch", ErrorKind::Unsupported, message));
+        }
+        Ok(())
+    }
+}
+
 /// A weight while it is trained.
 #[derive(Clone, Debug)]
 pub struct Parameter {
@@ -182,30 +196,17 @@ impl Trainable {
     /// Chooses what computes the passes from now on; says where, when that is not this program.
     ///
     /// # Errors
-    /// libtorch is asked for, and this program was built without it.
+    /// Those of [`Backend::check`].
     pub fn compute_with(&mut self, backend: Backend) -> Result<Option<String>, TrainError> {
-        match backend {
-            Backend::Own => {
-                #[cfg(feature = "libtorch")]
-                {
-                    self.libtorch = None;
-                }
-                Ok(None)
-            }
-            #[cfg(feature = "libtorch")]
-            Backend::Libtorch => {
-                let passes = libtorch::Passes::new(rayon::current_num_threads());
-                let device = passes.device();
-                self.libtorch = Some(passes);
-                Ok(Some(device))
-            }
-            #[cfg(not(feature = "libtorch"))]
-            Backend::Libtorch => Err(TrainError::new(
-                "libtorch",
-                ErrorKind::Unsupported,
-                "this program was built without it; docs/gpu.md says how to build it in",
-            )),
+        backend.check()?;
+        #[cfg(feature = "libtorch")]
+        {
+            let passes = || libtorch::Passes::new(rayon::current_num_threads());
+            self.libtorch = (backend == Backend::Libtorch).then(passes);
+            Ok(self.libtorch.as_ref().map(libtorch::Passes::device))
         }
+        #[cfg(not(feature = "libtorch"))]
+        Ok(None)
     }
 
     /// Keeps the weights of nodes whose name starts with one of `prefixes` as they are,
