@@ -72,6 +72,29 @@ impl Library {
 }
 
 #[test]
+fn the_index_lies_in_the_users_data_folder_and_an_empty_variable_names_none() {
+    let library = Library::new();
+    library.add("a.wav", 0);
+    for (variable, folder) in
+        [("", "home/.local/share"), ("relative", "home/.local/share"), ("data", "data")]
+    {
+        let root = tempfile::tempdir().unwrap();
+        let value = if variable == "data" { root.path().join("data") } else { variable.into() };
+        let output = Command::new(env!("CARGO_BIN_EXE_taggram"))
+            .arg("scan")
+            .arg(library.music())
+            .current_dir(root.path())
+            .env("HOME", root.path().join("home"))
+            .env("XDG_DATA_HOME", value)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let index = root.path().join(folder).join("taggram/library.sqlite");
+        assert!(index.is_file(), "no {} with XDG_DATA_HOME={variable:?}", index.display());
+    }
+}
+
+#[test]
 fn only_what_is_new_is_listened_to() {
     let library = Library::new();
     let a = library.add("a.wav", 1);

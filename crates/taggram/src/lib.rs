@@ -26,7 +26,7 @@ pub use listener::{Ending, Listener};
 pub use model::{Model, UNKNOWN};
 pub use record::Record;
 pub use registry::{
-    DEFAULT_MODEL, DEFAULT_NAME, artifact, fingerprint, installed, model, model_folder,
+    DEFAULT_MODEL, DEFAULT_NAME, artifact, data_folder, fingerprint, installed, model, model_folder,
 };
 
 pub use taggram_audio::{Excerpt, Limits, Source};

@@ -52,11 +52,18 @@ pub fn model_folder() -> Option<PathBuf> {
     if let Some(folder) = std::env::var_os("TAGGRAM_MODELS") {
         return Some(folder.into());
     }
-    let data = std::env::var_os("XDG_DATA_HOME")
-        .or_else(|| std::env::var_os("LOCALAPPDATA"))
-        .map(PathBuf::from)
-        .or_else(|| std::env::home_dir().map(|home| home.join(".local").join("share")))?;
-    Some(data.join("taggram").join("models"))
+    Some(data_folder()?.join("models"))
+}
+
+/// Where what a user keeps lies: `taggram` in `$XDG_DATA_HOME`, else in `%LOCALAPPDATA%` (Windows), else in `~/.local/share`.
+/// Variables that are empty or hold a relative path count as unset, as the XDG base directory specification asks.
+pub fn data_folder() -> Option<PathBuf> {
+    let named =
+        |name| std::env::var_os(name).map(PathBuf::from).filter(|folder| folder.is_absolute());
+    let data = named("XDG_DATA_HOME")
+        .or_else(|| named("LOCALAPPDATA"))
+        .or_else(|| Some(std::env::home_dir()?.join(".local").join("share")))?;
+    Some(data.join("taggram"))
 }
 
 /// Names of the models that can be used: the built-in ones, then those in the model folder, sorted.

@@ -106,14 +106,9 @@ pub struct Index {
 }
 
 impl Index {
-    /// The index that is used when none is named: `taggram/library.sqlite` in the user's data
-    /// folder (`$XDG_DATA_HOME`, else `~/.local/share`; `%LOCALAPPDATA%` on Windows).
+    /// The index that is used when none is named: `library.sqlite` in the user's [data folder](taggram::data_folder).
     pub fn default_path() -> Option<PathBuf> {
-        let data = std::env::var_os("XDG_DATA_HOME")
-            .or_else(|| std::env::var_os("LOCALAPPDATA"))
-            .map(PathBuf::from)
-            .or_else(|| Some(std::env::home_dir()?.join(".local").join("share")))?;
-        Some(data.join("taggram").join("library.sqlite"))
+        Some(taggram::data_folder()?.join("library.sqlite"))
     }
 
     /// Opens an index, or makes an empty one where there is no file.
