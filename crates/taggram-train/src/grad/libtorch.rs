@@ -93,6 +93,9 @@ impl Passes {
                 self.tensor(&p.value, &shape, p.trainable)
             })
             .collect::<Result<Vec<_>, _>>()?;
+        if self.device.is_cuda() {
+            join_recurrent(network, layers, &weights)?;
+        }
         let mut values = Vec::with_capacity(given.len() + layers.len());
         for (input, &(data, gradient)) in network.inputs.iter().zip(given) {
             let shape: Vec<i64> =
@@ -193,6 +196,28 @@ fn gradient_of(leaf: &Tensor) -> Result<Option<Vec<f32>>, TchError> {
 fn read(tensor: &Tensor, into: &mut [f32]) -> Result<(), TchError> {
     let here = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_contiguous()?;
     here.f_copy_data(into, here.numel())
+}
+
+/// Lays the weights of each recurrent layer in one piece, as cuDNN wants them: otherwise it does so itself at
+/// every call, and says so every time.
+fn join_recurrent(network: &Network, layers: &[Layer], weights: &[Tensor]) -> Result<(), TchError> {
+    for (node, layer) in network.nodes.iter().zip(layers) {
+        // The numbers are cuDNN's for the two kinds.
+        let (kind, hidden) = match &node.op {
+            Op::Lstm { hidden, .. } => (2, long(*hidden)),
+            Op::Gru { hidden, .. } => (3, long(*hidden)),
+            _ => continue,
+        };
+        let own: Vec<&Tensor> = layer.parameters.iter().map(|&p| &weights[p]).collect();
+        let (count, inputs) = (long(own.len()), own[0].size()[1]);
+        // Afterwards the weights are parts of this one.
+        let _whole = tch::no_grad(|| {
+            Tensor::f_internal_cudnn_rnn_flatten_weight(
+                &own, count, inputs, kind, hidden, 0, 1, true, false,
+            )
+        })?;
+    }
+    Ok(())
 }
 
 /// One operation on a batch: every tensor has the batch as its first axis.
