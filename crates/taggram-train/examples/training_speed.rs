@@ -1,6 +1,6 @@
 //! Training speed of two yardstick networks, for `bench/training/run.py`:
-//! `training_speed small-cnn|resnet18 THREADS SECONDS [libtorch]` prints samples per second of wall
-//! time in whole updates (forward, loss, backward, Adam; batch 16), and how many samples in all.
+//! `training_speed small-cnn|resnet18 THREADS SECONDS BATCH [libtorch]` prints samples per second of wall
+//! time in whole updates (forward, loss, backward, Adam), and how many samples in all.
 
 use std::time::{Duration, Instant};
 
@@ -10,8 +10,6 @@ use taggram_train::grad::{Backend, Mode, Trainable};
 use taggram_train::loss::{LossRecipe, Targets, batch_loss};
 use taggram_train::optim::Optimiser;
 use taggram_train::rng::Rng;
-
-const BATCH: usize = 16;
 
 /// Four blocks of 3×3 convolution, batch norm, ReLU and 2×2 maximum; mean; dense.
 fn small_cnn() -> Network {
@@ -34,14 +32,14 @@ fn resnet18() -> Network {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let (name, threads, seconds, backend) = match arguments.as_slice() {
-        [name, threads, seconds] => (name, threads, seconds, Backend::Own),
-        [name, threads, seconds, backend] if backend == "libtorch" => {
-            (name, threads, seconds, Backend::Libtorch)
+    let (name, threads, seconds, batch, backend) = match arguments.as_slice() {
+        [name, threads, seconds, batch] => (name, threads, seconds, batch, Backend::Own),
+        [name, threads, seconds, batch, backend] if backend == "libtorch" => {
+            (name, threads, seconds, batch, Backend::Libtorch)
         }
         _ => {
             return Err(
-                "usage: training_speed small-cnn|resnet18 THREADS SECONDS [libtorch]".into()
+                "usage: training_speed small-cnn|resnet18 THREADS SECONDS BATCH [libtorch]".into(),
             );
         }
     };
@@ -52,7 +50,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let limit = Duration::from_secs_f64(seconds.parse()?);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.parse()?).build()?;
-    let (speed, count) = pool.install(|| measure(network, backend, limit))?;
+    let batch = batch.parse()?;
+    let (speed, count) = pool.install(|| measure(network, backend, batch, limit))?;
     println!("{speed:.2} {count}");
     Ok(())
 }
@@ -60,15 +59,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn measure(
     network: Network,
     backend: Backend,
+    batch: usize,
     limit: Duration,
 ) -> Result<(f64, usize), taggram_train::error::TrainError> {
     let mut trainable = Trainable::new(network, 1)?;
     trainable.compute_with(backend)?;
     let length: usize = trainable.network().inputs[0].shape.iter().product();
     let mut rng = Rng::at(&[1]);
-    let x: Vec<f32> = (0..BATCH * length).map(|_| rng.normal()).collect();
-    let mut targets = Targets { weights: vec![1.0; BATCH], ..Targets::default() };
-    for i in 0..BATCH {
+    let x: Vec<f32> = (0..batch * length).map(|_| rng.normal()).collect();
+    let mut targets = Targets { weights: vec![1.0; batch], ..Targets::default() };
+    for i in 0..batch {
         targets.classes.extend((0..10).map(|c| if c == i % 10 { 1.0 } else { 0.0 }));
     }
     let adam = Optimiser::Adam {
@@ -96,6 +96,6 @@ fn measure(
         update(steps + 2)?;
         steps += 1;
     }
-    let count = steps as usize * BATCH;
-    Ok((count as f64 / started.elapsed().as_secs_f64(), count + 2 * BATCH))
+    let count = steps as usize * batch;
+    Ok((count as f64 / started.elapsed().as_secs_f64(), count + 2 * batch))
 }
