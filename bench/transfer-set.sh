@@ -3,9 +3,9 @@
 # Debian's packages of games, of music made by chance, and of changed train songs; their feature maps, and what musicnn
 # says of them. No clip has a genre.
 #
-#   bench/transfer-set.sh [FOLDER] [DATASET]    # default runs/transfer ../shared/data/gtzan; needs apt-get, ffmpeg, mma,
-#                                               # fluidsynth, fluid-soundfont-gm, about 25 GB, and musicnn imported
-#                                               # (taggram model import …)
+#   bench/transfer-set.sh [FOLDER] [DATASET] [EVERY]    # default runs/transfer ../shared/data/gtzan; EVERY: see transfer_clips.py;
+#                                               # needs apt-get, ffmpeg, mma, fluidsynth, fluid-soundfont-gm, about 25 GB,
+#                                               # and musicnn imported (taggram model import …)
 #
 # The audio is fetched by whoever runs this and is never part of the repository; the packages and
 # their versions are written to FOLDER/packages.txt, the source of each clip to FOLDER/clips.txt.
@@ -42,7 +42,7 @@ for package in "$out"/packages/*.deb; do
         rm "$archive"
     done
 done
-python3 bench/transfer_clips.py "$out" "$dataset"
+python3 bench/transfer_clips.py "$out" "$dataset" ${3:+"$3"}
 python3 bench/transfer_midi.py "$out"
 "$taggram" dataset extract "$out/clips" --recipe recipes/default.toml --out "$out/maps"
 mkdir -p "$out/taggrams"

@@ -1,11 +1,13 @@
 """Cuts up to eight 30-second clips from each music file below FOLDER/files into FOLDER/clips/music, and changes
 the train songs that DATASET has audio of in twelve ways each into FOLDER/clips/train.
 
-    python3 bench/transfer_clips.py FOLDER DATASET
+    python3 bench/transfer_clips.py FOLDER DATASET [EVERY]
 
 Files are taken once, by their content, in the order of their hash, so that the same packages give
-the same clips. Short sounds (under 12 s or 250 kB) are effects, not music. A train song is played faster or slower,
+the same clips. Short sounds (under 12 s or 250 kB) are effects, not music. What is changed is played faster or slower,
 through another room or receiver, or under other music; validation and test songs are never touched.
+With EVERY, each so many-th clip of music is changed in one way as well, and sent through a codec, into FOLDER/clips/copies: what
+docs/results/default-sweep.md tried. The default model was made without.
 """
 
 import hashlib
@@ -47,6 +49,24 @@ def changed(rng):
     return ",".join(filters)
 
 
+def encoded(path, out, rng):
+    """Encodes a clip as somebody's music may be, and decodes it again."""
+    codec, ending, choices = rng.choice([
+        ("libvorbis", "ogg", [["-q:a", str(q)] for q in (0, 2, 3, 4, 6)]),
+        ("libvorbis", "ogg", [["-q:a", str(q)] for q in (0, 2, 3, 4, 6)]),
+        ("libmp3lame", "mp3", [["-b:a", f"{b}k"] for b in (48, 64, 128)]),
+        ("libopus", "opus", [["-b:a", f"{b}k"] for b in (32, 64, 128)]),
+    ])
+    rate = 48_000 if ending == "opus" else rng.choice([22_050, 44_100, 48_000])
+    small = f"{out}.{ending}"
+    command = ["ffmpeg", "-v", "error", "-y", "-i", path, "-ac", rng.choice("12"), "-ar", str(rate), "-c:a", codec]
+    subprocess.run(command + rng.choice(choices) + [small], capture_output=True, timeout=120)
+    command = ["ffmpeg", "-v", "error", "-y", "-i", small, "-ac", "1", "-ar", str(RATE), out]
+    subprocess.run(command, capture_output=True, timeout=120)
+    for passed in filter(os.path.exists, (path, small)):
+        os.remove(passed)
+
+
 def train_songs(dataset):
     """The audio of train songs, by their ids."""
     with open(os.path.join(dataset, "splits", "fault_filtered_train.txt")) as file:
@@ -55,7 +75,7 @@ def train_songs(dataset):
     return [p for p in paths if os.path.exists(p)]
 
 
-def main(folder, dataset):
+def main(folder, dataset, every):
     found = {}
     for place, _, names in os.walk(os.path.join(folder, "files")):
         for name in names:
@@ -68,9 +88,12 @@ def main(folder, dataset):
         lengths = list(pool.map(duration, files))
     jobs = [(f, s) for f, d in zip(files, lengths) if d >= SHORTEST_S for s in starts(d)]
 
+    def music(number):
+        return os.path.join(folder, "clips", "music", f"music.{number:05}.wav")
+
     def cut(job):
         number, (path, start) = job
-        clip = os.path.join(folder, "clips", "music", f"music.{number:05}.wav")
+        clip = music(number)
         command = ["ffmpeg", "-v", "error", "-y", "-ss", f"{start:.2f}", "-t", str(LENGTH_S), "-i", path]
         command += ["-ac", "1", "-ar", str(RATE), clip]
         subprocess.run(command, capture_output=True, timeout=120)
@@ -80,24 +103,34 @@ def main(folder, dataset):
         out.writelines(pool.map(cut, enumerate(jobs)))
     print(f"{len(files)} files, {len(jobs)} clips")
 
-    def change(job):
-        number, path = job
-        rng = random.Random(number)
-        clip = os.path.join(folder, "clips", "train", f"train.{number:05}.wav")
+    def change(path, clip, rng):
         command = ["ffmpeg", "-v", "error", "-y", "-i", path]
         graph = f"[0:a]{changed(rng)}[a]"
         if rng.random() < 0.5:
-            other = rng.randrange(len(jobs))
-            command += ["-i", os.path.join(folder, "clips", "music", f"music.{other:05}.wav")]
+            command += ["-i", music(rng.randrange(len(jobs)))]
             graph += f";[1:a]volume={rng.uniform(-14, -3):.1f}dB[b];[a][b]amix=duration=first:normalize=0,volume=-3dB[a]"
         command += ["-filter_complex", graph, "-map", "[a]", "-ac", "1", "-ar", str(RATE), "-t", str(LENGTH_S), clip]
         subprocess.run(command, capture_output=True, timeout=120)
 
+    def change_song(job):
+        number, path = job
+        change(path, os.path.join(folder, "clips", "train", f"train.{number:05}.wav"), random.Random(number))
+
+    def change_clip(number):
+        rng = random.Random(f"copy {number}")
+        clip = os.path.join(folder, "clips", "copies", f"copies.{number:05}.wav")
+        change(music(number), f"{clip}.wav", rng)
+        encoded(f"{clip}.wav", clip, rng)
+
     songs = [path for path in train_songs(dataset) for _ in range(CHANGES)]
+    copies = range(0, len(jobs), every) if every else []
+    if every:
+        os.makedirs(os.path.join(folder, "clips", "copies"), exist_ok=True)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(change, enumerate(songs)))
-    print(f"{len(songs)} changed train songs")
+        list(pool.map(change_song, enumerate(songs)))
+        list(pool.map(change_clip, copies))
+    print(f"{len(songs)} changed train songs, {len(copies)} changed clips")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else 0)
