@@ -69,10 +69,14 @@ fn audio_and_mel_rows_of_the_100_clips_agree() {
     assert!(differ.len() <= 5, "{} of 100 differ: {differ:?}", differ.len());
 }
 
+fn audio_of(track: &Track) -> &Path {
+    let TrackSource::Audio(path) = &track.source else { panic!("{} is no audio", track.id) };
+    path
+}
+
 /// `blues.00003` of a track, whatever its dataset calls it.
 fn id_of(track: &Track) -> String {
-    let TrackSource::Audio(path) = &track.source else { panic!("{} is no audio", track.id) };
-    path.file_stem().unwrap().to_string_lossy().into_owned()
+    audio_of(track).file_stem().unwrap().to_string_lossy().into_owned()
 }
 
 const VORBIS: &[&str] = &["-c:a", "libvorbis", "-q:a", "4"];
@@ -197,9 +201,7 @@ fn how_far_lossy_codecs_move_the_answers() {
     let moved: Vec<([f32; 2], usize)> = clips
         .par_iter()
         .map(|track| {
-            let TrackSource::Audio(clip) = &track.source else {
-                panic!("{} is no audio", track.id)
-            };
+            let clip = audio_of(track);
             let plain = hear(&model, clip);
             let (mut most, mut flips) = ([0f32; 2], 0);
             for (ending, codec, rate, channels) in &encodings {
